@@ -1,0 +1,201 @@
+"""How an experiment is run: its command line, its rounds, and the processes it starts.
+
+    options = arguments("step_overhead", __doc__, rounds=9).parse_args(argv)
+    times = paired_rounds({"layer": ..., "fused": ...}, rounds=9, seed=0)
+    median_ratio(times["layer"], times["fused"])
+
+Everything that goes wrong is one sentence and exit status 2, and no process stays behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TypeVar
+
+from experiments import report
+from layup_jax.errors import LayupError
+
+T = TypeVar("T")
+_ROOT = Path(__file__).resolve().parents[1]
+_GRACE_SECONDS = 30.0  # more than the launcher of `layup train` gives its workers
+SMOKE_ROUNDS = 2
+
+
+class ExperimentError(LayupError):
+    """An experiment that cannot be run."""
+
+
+class Experiment(NamedTuple):
+    """One folder of experiments/.
+
+    Attributes:
+      parser: its command line, from `arguments`.
+      measure: options -> the content of results.json, without the environment.
+      pictures: what is made of results.json.
+    """
+
+    parser: argparse.ArgumentParser
+    measure: Callable[[argparse.Namespace], Mapping[str, Any]]
+    pictures: report.Pictures
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ExperimentError(f"{message}; see 'python -m {self.prog} --help'")
+
+
+def arguments(name: str, description: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """The options that all experiments have: out, smoke, rounds, seed."""
+    parser = _Parser(f"experiments.{name}", description=description, allow_abbrev=False)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for results.json")
+    parser.add_argument("--smoke", action="store_true", help="small, short, and proves nothing")
+    parser.add_argument("--rounds", type=positive(int), metavar="N", help=f"default: {rounds}")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of orders and data")
+    parser.set_defaults(default_rounds=rounds)
+    return parser
+
+
+def positive(kind: Callable[[str], T]) -> Callable[[str], T]:
+    """A type of arguments: numbers above 0."""
+
+    def parse(text: str) -> T:
+        value = kind(text)
+        if not value > 0:  # type: ignore[operator]
+            raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+        return value
+
+    parse.__name__ = getattr(kind, "__name__", "number")
+    return parse
+
+
+def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
+    """Measures, writes, draws; the exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        options = experiment.parser.parse_args(argv)
+        if options.rounds is None:
+            options.rounds = SMOKE_ROUNDS if options.smoke else options.default_rounds
+        _check_writable(options.out)
+        start = time.monotonic()
+        measured = experiment.measure(options)
+        environment = report.environment(
+            seed=options.seed, smoke=options.smoke, seconds=time.monotonic() - start
+        )
+        report.write_results(options.out, {**measured, "environment": environment})
+        report.publish(experiment.pictures, options.out)
+    except LayupError as error:
+        sys.stderr.write(f"{experiment.parser.prog}: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def paired_rounds(
+    measures: Mapping[str, Callable[[], T]], *, rounds: int, seed: int
+) -> dict[str, list[T]]:
+    """Measures everything once a round, in random order, so that a slow minute hits all alike.
+
+    Returns:
+      By name, what was measured, in the order of rounds.
+    """
+    order = random.Random(seed)
+    values: dict[str, list[T]] = {name: [] for name in measures}
+    for _ in range(rounds):
+        for name in order.sample(sorted(measures), len(measures)):
+            values[name].append(measures[name]())
+    return values
+
+
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def run_process(
+    command: Sequence[str],
+    *,
+    what: str,
+    timeout_seconds: float,
+    compiled: Path | None = None,
+) -> str:
+    """Runs one process from the repository's root; it is gone on return, whatever happens.
+
+    Args:
+      command: program and arguments.
+      what: names it in messages.
+      timeout_seconds: after which it is ended.
+      compiled: folder in which processes find what others have compiled; None compiles afresh.
+
+    Returns:
+      Its standard output.
+
+    Raises:
+      ExperimentError: it failed or took too long.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=_ROOT,
+        env={**os.environ, **_compilation(compiled)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, errors = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        raise ExperimentError(
+            f"{what} must end within {timeout_seconds:.0f} s, got no end; try a quieter machine"
+        ) from None
+    finally:
+        _end(process)
+    if process.returncode:
+        lines = errors.strip().splitlines() or ["no message"]
+        raise ExperimentError(f"{what} ended with status {process.returncode}: {lines[-1]}")
+    return output
+
+
+def _compilation(folder: Path | None) -> dict[str, str]:
+    if folder is None:
+        return {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is not None:
+        return
+    process.terminate()
+    try:
+        process.communicate(timeout=_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def _check_writable(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ExperimentError(
+            f"--out must be a folder that can be written, got '{out}' ({error.strerror}); "
+            "use another one"
+        ) from error

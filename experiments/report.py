@@ -1,0 +1,157 @@
+"""What is made of measurements: results.json, and from it alone a figure and the table of a README.
+
+    write_results(out, {..., "environment": environment(seed=0, smoke=False, seconds=60.0)})
+    publish(pictures, out)             # out/figure.png; the README too, if out is its results/
+
+A plot.py offers `draw(results, figure)` and `table(results)`, and redraws when run by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from layup_jax.errors import LayupError
+from layup_jax.metrics import describe_environment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Results = Mapping[str, Any]
+
+INK, FAINT = "#1a1a1a", "#8c8c8c"
+# Told apart by lightness and hatch, so that they read in black and white; Okabe and Ito's hues.
+BAR_LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": "#f2f2f2", "edgecolor": INK},
+    {"color": "#56b4e9", "edgecolor": INK, "hatch": "///"},
+    {"color": "#e69f00", "edgecolor": INK, "hatch": "..."},
+    {"color": "#0b4f7a", "edgecolor": INK},
+)
+_STYLE: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+}
+
+
+class Pictures(NamedTuple):
+    """What an experiment makes of its results.
+
+    Attributes:
+      folder: of the experiment; holds README.md.
+      draw: puts the figure onto an empty one.
+      table: the README's table, in Markdown.
+    """
+
+    folder: Path
+    draw: Callable[[Results, Figure], None]
+    table: Callable[[Results], str]
+
+
+def environment(*, seed: int, smoke: bool, seconds: float) -> dict[str, Any]:
+    """Where and how long: enough to judge a number by, nothing about whose machine it is."""
+    described = describe_environment(seed, datetime.now(UTC))._asdict()
+    return {**described, "cpu": _cpu(), "smoke": smoke, "seconds": round(seconds, 1)}
+
+
+def write_results(out: Path, results: Results) -> None:
+    """Replaces out/results.json as a whole."""
+    temporary = out / "results.json.temporary"
+    temporary.write_text(json.dumps(results, indent=2, allow_nan=False) + "\n")
+    os.replace(temporary, out / "results.json")
+
+
+def read_results(out: Path) -> Results:
+    """The inverse of `write_results`.
+
+    Raises:
+      LayupError: there are none.
+    """
+    try:
+        return json.loads((out / "results.json").read_text())
+    except (OSError, ValueError) as error:
+        raise LayupError(
+            f"'{out}' must hold a results.json, got {error}; run the experiment with --out={out}"
+        ) from error
+
+
+def publish(pictures: Pictures, out: Path) -> None:
+    """Draws the results in `out`; fills in the README whose results these are."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    results = read_results(out)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(10.0, 4.4), dpi=150, layout="constrained")
+        pictures.draw(results, figure)
+        figure.savefig(out / "figure.png")
+    if out.resolve() == (pictures.folder / "results").resolve():
+        text = f"{pictures.table(results)}\n\n{_circumstances(results['environment'])}"
+        fill(pictures.folder / "README.md", text)
+
+
+def fill(readme: Path, text: str, name: str = "results") -> None:
+    """Replaces what stands between the two markers of that name in a README."""
+    before = readme.read_text()
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    after, count = between.subn(lambda _: f"{begin}\n{text}\n{end}", before)
+    if count != 1:
+        raise LayupError(f"{readme} must hold one pair of markers, got {count}; add {begin}{end}")
+    readme.write_text(after)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: first column to the left, numbers to the right."""
+    align = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, align, *rows))
+
+
+def redraw(pictures: Pictures) -> int:
+    """`python -m experiments.NAME.plot DIR`: the figure and the table again, nothing measured."""
+    if len(sys.argv) != 2:
+        sys.stderr.write("expected the folder of a results.json as the one argument\n")
+        return 2
+    try:
+        publish(pictures, Path(sys.argv[1]))
+    except LayupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _circumstances(environment: Mapping[str, Any]) -> str:
+    versions = environment["versions"]
+    smoke = "**A smoke run: these numbers prove nothing.** " if environment["smoke"] else ""
+    return (
+        f"{smoke}Measured {environment['started'][:10]} in {environment['seconds'] / 60:.0f} minutes: "
+        f"{environment['cpu']}, {environment['processors']} cores, Python {environment['python']}, "
+        f"jax {versions['jax']}, flax {versions['flax']}, mpi4jax {versions['mpi4jax']}, "
+        f"Open MPI {versions['openmpi']}."
+    )
+
+
+def _cpu() -> str:
+    try:
+        names = re.findall(
+            r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE
+        )
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

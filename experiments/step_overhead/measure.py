@@ -1,0 +1,179 @@
+"""One process of the experiment: times the steps of one network, or its compilation, and prints JSON.
+
+    python -m experiments.step_overhead.measure '{"case": "mlp", "bind": "cores", ...}'
+
+A fresh process for each, because binding, malloc and compilation are matters of a whole process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.harness import paired_rounds
+from layup_jax.host import allowed_cores, die_with_parent, prepare_host
+
+NUM_CLASSES = 10
+_LATER_STEPS = 3
+
+
+class Case(NamedTuple):
+    """A network at one size.
+
+    Attributes:
+      image_shape: of one sample.
+      batch_size: samples of a step.
+      model: name in layup_jax.models.
+      options: of its builder.
+      narrow: options that leave it nothing to compute, layer for layer.
+      partitions: measured besides "layer" and "model".
+    """
+
+    image_shape: tuple[int, ...]
+    batch_size: int
+    model: str
+    options: dict[str, Any]
+    narrow: dict[str, Any]
+    partitions: tuple[str, ...] = ()
+
+
+CASES = {
+    "mlp": Case((8, 8, 1), 64, "mlp", {"width": 512, "depth": 12}, {"width": 1, "depth": 12}),
+    "conv": Case((8, 8, 1), 32, "conv", {}, {"channels": (1,) * 5}),
+    "resnet18": Case((32, 32, 3), 32, "resnet18", {}, {"width": 1}),
+    "tiny_mlp": Case(
+        (8, 8, 1), 32, "mlp", {"width": 64, "depth": 12}, {"width": 1, "depth": 12}, ("auto",)
+    ),
+}
+
+
+class Job(NamedTuple):
+    """What one process does.
+
+    Attributes:
+      case: name in CASES.
+      bind: cores | none; "cores" is one core, as a worker has it on a full machine.
+      compile: the partition whose compilation is to be timed; None to time steps.
+      rounds: of paired timings.
+      seconds: of one timing, about.
+      seed: of data and orders.
+    """
+
+    case: str
+    bind: str
+    compile: str | None = None
+    rounds: int = 9
+    seconds: float = 1.0
+    seed: int = 0
+
+
+class Trainer:
+    """A worker's compute, alone: engine, store and pipeline, made as a run makes them."""
+
+    def __init__(self, case: Case, options: dict[str, Any], spec: str, *, learning_rate: float):
+        """Builds; `spec` is a partition, of which "model" is the fused step."""
+        from layup_jax.clock import WallClock
+        from layup_jax.config import OptimizerConfig, validated
+        from layup_jax.losses import cross_entropy
+        from layup_jax.models import MODELS
+        from layup_jax.optimizers import make_optimizer
+        from layup_jax.pipeline.interleaved import Interleaved
+        from layup_jax.run import choose_partition, prepare
+        from layup_jax.store import ParameterStore
+        from layup_jax.worker import Task
+
+        model = MODELS[case.model](case.image_shape, NUM_CLASSES, **options)
+        optimizer = make_optimizer(OptimizerConfig(learning_rate=learning_rate), None)
+        task = Task(model, cross_entropy, optimizer)
+        name = "fused" if spec == "model" else "local"
+        config = validated({"partition": spec, "strategy": {"name": name}})
+        batches = _batches(case)
+        self.chosen = choose_partition(config, task, batches[0])
+        self._batches = itertools.cycle(batches)
+        engine = prepare(task, config, self.chosen, 1).engine
+        self._store = ParameterStore(engine.init())
+        self._pipeline = Interleaved(engine, self._store, WallClock(), lambda event: None)
+        self._steps = 0
+
+    def seconds_per_step(self, count: int) -> float:
+        """Trains so many steps and waits for the last one."""
+        import jax
+
+        from layup_jax.engine.engine import Moment
+
+        start = time.perf_counter()
+        for _ in range(count):
+            self._pipeline.step(next(self._batches), Moment(0, 0, self._steps))
+            self._steps += 1
+        jax.block_until_ready(self._store.snapshot())
+        return (time.perf_counter() - start) / count
+
+
+def _batches(case: Case) -> list[Any]:
+    from layup_jax.data import Batch
+
+    random = np.random.default_rng(0)
+    shape = (case.batch_size, *case.image_shape)
+    return [
+        Batch(
+            random.random(shape, np.float32),
+            random.integers(NUM_CLASSES, size=case.batch_size, dtype=np.int32),
+        )
+        for _ in range(8)
+    ]
+
+
+def compile_seconds(case: Case, spec: str) -> float:
+    """Seconds of the first step beyond those of a later one."""
+    import jax
+
+    jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(2)))  # starts the backend
+    trainer = Trainer(case, case.options, spec, learning_rate=0.01)
+    first = trainer.seconds_per_step(1)
+    return first - statistics.median(trainer.seconds_per_step(1) for _ in range(_LATER_STEPS))
+
+
+def step_seconds(case: Case, job: Job) -> dict[str, Any]:
+    """Times steps in paired rounds; where bound, those of the narrow network too."""
+    trainers = {
+        spec: Trainer(case, case.options, spec, learning_rate=0.01)
+        for spec in ("layer", "model", *case.partitions)
+    }
+    chosen = {spec: trainer.chosen for spec, trainer in trainers.items()}
+    if job.bind == "cores":
+        narrow = case._replace(batch_size=2)
+        for spec in ("layer", "model"):
+            trainers[f"narrow_{spec}"] = Trainer(narrow, case.narrow, spec, learning_rate=0.0)
+    measures = {name: _timing(trainer, job.seconds) for name, trainer in trainers.items()}
+    return {
+        "rounds": paired_rounds(measures, rounds=job.rounds, seed=job.seed),
+        "segments": {spec: len(each.partition) for spec, each in chosen.items()},
+        "partitions": {spec: each.description for spec, each in chosen.items()},
+    }
+
+
+def _timing(trainer: Trainer, seconds: float) -> Callable[[], float]:
+    trainer.seconds_per_step(2)
+    count = round(seconds / trainer.seconds_per_step(1))
+    return partial(trainer.seconds_per_step, max(2, count))
+
+
+def run(job: Job) -> Any:
+    """Does what one process does."""
+    cores = len(allowed_cores())
+    prepare_host(job.bind, 0, cores if job.bind == "cores" else 1)
+    case = CASES[job.case]
+    return compile_seconds(case, job.compile) if job.compile else step_seconds(case, job)
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    json.dump(run(Job(**json.loads(sys.argv[1]))), sys.stdout)

@@ -1,0 +1,119 @@
+"""The figure and the table of step_overhead, from results.json alone.
+
+python -m experiments.step_overhead.plot experiments/step_overhead/results
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from experiments.report import BAR_LOOKS, INK, Pictures, Results, markdown, redraw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_SERIES = (  # partition, binding, label
+    ("layer", "bound", "layer by layer, one core"),
+    ("layer", "unbound", "layer by layer, all cores"),
+    ("auto", "bound", "partition auto, one core"),
+)
+_WIDTH = 0.26
+
+
+def draw(results: Results, figure: Figure) -> None:
+    """Ratios of step times with every round as a dot; beside it compile times."""
+    cases = _cases(results)
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    _draw_ratios(left, results, cases)
+    _draw_compile(right, results, cases)
+
+
+def _draw_ratios(axes: Axes, results: Results, cases: list[str]) -> None:
+    named = set()
+    for position, name in enumerate(cases):
+        rounds = results[name]["rounds"]
+        there = [
+            index for index, (spec, binding, _) in enumerate(_SERIES) if spec in rounds[binding]
+        ]
+        for place, index in enumerate(there):
+            spec, binding, label = _SERIES[index]
+            ratios = np.divide(rounds[binding][spec], rounds[binding]["model"])
+            at = position + (place - (len(there) - 1) / 2) * _WIDTH
+            once = None if label in named else label
+            named.add(label)
+            axes.bar(at, np.median(ratios), _WIDTH * 0.92, label=once, **BAR_LOOKS[index])
+            jitter = np.linspace(-0.06, 0.06, len(ratios))
+            axes.plot(at + jitter, ratios, ".", color=INK, markersize=3)
+    axes.axhline(1.0, color=INK, linewidth=1.2, linestyle=(0, (5, 2)))
+    axes.set(
+        title="One step, over the fused step",
+        ylabel="ratio of step times",
+        xticks=range(len(cases)),
+    )
+    axes.set_xticklabels(cases)
+    axes.margins(y=0.25)
+    axes.legend(loc="upper left", ncols=1)
+
+
+def _draw_compile(axes: Axes, results: Results, cases: list[str]) -> None:
+    kinds = (("fused", "fused", 3), ("layerwise", "layer by layer", 0))
+    for index, (kind, label, look) in enumerate(kinds):
+        seconds = [results[name][f"compile_seconds_{kind}"] for name in cases]
+        at = np.arange(len(cases)) + (index - 0.5) * 0.4
+        axes.bar(at, seconds, 0.37, label=label, **BAR_LOOKS[look])
+    axes.set(title="First step", ylabel="compile time (s)", xticks=range(len(cases)))
+    axes.set_xticklabels(cases)
+    axes.legend(loc="upper left")
+
+
+def table(results: Results) -> str:
+    """One row for each case."""
+    header = (
+        "case",
+        "fused step (ms)",
+        "layer / fused",
+        "same, all cores",
+        "auto / fused",
+        "calls",
+        "dispatch (ms)",
+        "share of overhead",
+        "compile layer / fused (s)",
+    )
+    rows = []
+    for name in _cases(results):
+        case = results[name]
+        auto, share = case.get("auto_over_fused"), case["dispatch_share_of_overhead"]
+        rows.append(
+            (
+                name,
+                f"{1e3 * case['step_seconds_fused']:.2f}",
+                f"**{case['layerwise_over_fused']:.2f}**",
+                f"{case['layerwise_over_fused_unbound']:.2f}",
+                "" if auto is None else f"{auto:.2f}",
+                f"{case['jitted_calls']}",
+                f"{1e3 * case['dispatch_seconds']:.2f}",
+                "" if share is None else f"{share:.0%}",
+                f"{case['compile_seconds_layerwise']:.1f} / {case['compile_seconds_fused']:.1f}",
+            )
+        )
+    notes = [
+        f"`auto` chose for {name}: {results[name]['partition']}."
+        for name in _cases(results)
+        if "partition" in results[name]
+    ]
+    return "\n\n".join([markdown(header, rows), *notes])
+
+
+def _cases(results: Results) -> list[str]:
+    return [name for name in results if name != "environment"]
+
+
+PICTURES = Pictures(Path(__file__).parent, draw, table)
+
+if __name__ == "__main__":
+    sys.exit(redraw(PICTURES))

@@ -1,0 +1,1 @@
+"""How many samples a second four workers train, with and without communication."""

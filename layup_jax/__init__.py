@@ -1,0 +1,35 @@
+"""Asynchronous decentralized training with layer-wise updates, in JAX and Flax.
+
+    task = layup_jax.Task(layup_jax.LayeredModel([...]), layup_jax.cross_entropy, optax.sgd(0.1))
+    run = layup_jax.run_local(task, (inputs, labels), num_workers=4)
+    run.summary.samples_per_second, run.model
+
+Importing this package imports neither MPI nor data or plotting packages; those load where they are used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "LayeredModel": "models",
+    "LayupError": "errors",
+    "RunConfig": "config",
+    "Task": "worker",
+    "accuracy": "losses",
+    "cross_entropy": "losses",
+    "run_local": "run",
+    "validated": "config",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'layup_jax' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"layup_jax.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

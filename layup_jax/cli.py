@@ -1,0 +1,359 @@
+"""The command line: layup train | doctor.
+
+    layup train --config=configs/digits_layup.py --workers=4 --config.seed=1
+
+Exit status: 0 done; 2 something the user can mend, said in one line on standard error; 1 a fault of
+the program, with its traceback (or what `layup doctor` found missing); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import NamedTuple, NoReturn
+
+from layup_jax import launch
+from layup_jax.config import RunConfig, nearest, validated
+from layup_jax.config_file import Override, load_config, overridden
+from layup_jax.errors import ConfigError, LayupError, PeerFailedError, TransportError
+from layup_jax.host import die_with_parent
+
+_LEAVE_SECONDS = 10.0
+_OVERRIDE = re.compile(r"--config\.([^=]*)(?:=(.*))?", re.DOTALL)
+
+_DESCRIPTION = (
+    "Asynchronous decentralized training with layer-wise updates, in JAX and Flax under MPI."
+)
+_EPILOG = """\
+examples:
+  layup doctor
+  layup train --config=configs/digits_layup.py --workers=4
+  mpirun -n 4 layup train --config=configs/digits_layup.py
+  srun --mpi=pmix -n 16 layup train --config=configs/digits_layup.py
+"""
+_TRAIN_EPILOG = """\
+overrides:
+  --config.KEY=VALUE           any key of layup_jax/config.py; later ones win
+  --config.stop.steps=1000     a number
+  --config.strategy.mixing=push_sum --config.transport.data_plane=host
+  --config.delay.ranks=(1,) --config.delay.seconds=0.05
+  --config.model.options.channels=(16,32)
+
+Ctrl-C ends training after the current step and writes the results so far; a second one ends at once.
+"""
+
+
+class World(NamedTuple):
+    """The MPI or SLURM job that this process was started in.
+
+    Attributes:
+      rank: of this process.
+      size: number of processes.
+    """
+
+    rank: int
+    size: int
+
+
+class Start(NamedTuple):
+    """How this process was started.
+
+    Attributes:
+      argv: the arguments, without the program.
+      environ: from before any import wrote to it.
+    """
+
+    argv: list[str]
+    environ: dict[str, str]
+
+    @property
+    def world(self) -> World | None:
+        """The job that this process is a part of."""
+        return find_world(self.environ)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit status."""
+    start = Start(list(sys.argv[1:] if argv is None else argv), dict(os.environ))
+    status = _attempt(start)
+    if status and start.world is not None:
+        _leave_together(status)
+    return status
+
+
+def find_world(environ: Mapping[str, str]) -> World | None:
+    """The job that this process is a part of, from what mpirun or srun set.
+
+    Returns:
+      None outside of jobs, and in the script of an sbatch job, which srun has not started.
+    """
+    for rank, size in (
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        ("PMI_RANK", "PMI_SIZE"),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+        ("PMIX_RANK", "PMIX_SIZE"),
+    ):
+        if rank in environ and size in environ:
+            world = World(int(environ[rank]), int(environ[size]))
+            if not rank.startswith("SLURM") or world.size > 1:
+                return world
+    return None
+
+
+def _attempt(start: Start) -> int:
+    try:
+        command, options = _parse_once(start)
+        return command(options, start)
+    except LayupError as error:
+        if "--debug" in start.argv:
+            traceback.print_exc()
+        if not isinstance(error, PeerFailedError):  # the worker that failed has said why
+            sys.stderr.write(f"layup: {' '.join(str(error).split())}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _parse_once(start: Start) -> tuple[Command, argparse.Namespace]:
+    """All ranks have one command line; the first one says what is wrong with it."""
+    try:
+        return _parse(start.argv)
+    except ConfigError:
+        if start.world is not None and start.world.rank > 0:
+            raise PeerFailedError("worker 0 failed first") from None
+        raise
+
+
+def _train(options: argparse.Namespace, start: Start) -> int:
+    if start.world is not None:
+        return _train_in_world(start.world, options)
+    config = _configured(options)
+    workers = 1 if options.workers is None else options.workers
+    if workers > 1:
+        _launch(config, workers, start)
+    launch.mpi_library()
+    return _run(config, options.overwrite)
+
+
+def _launch(config: RunConfig, workers: int, start: Start) -> NoReturn:
+    """Finds what is wrong while one process can say so, then becomes the launcher."""
+    launch.check_pair(launch.find_mpirun(), launch.mpi_library())
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")  # the workers want the accelerators
+    jax.config.update("jax_disable_most_optimizations", True)  # compiles three times as fast
+    from layup_jax import training
+
+    training.check(config, workers)
+    launch.become_launcher(workers, [*_own_command(), *start.argv], start.environ)
+
+
+def _train_in_world(world: World, options: argparse.Namespace) -> int:
+    """One rank; all learn of an error before training, and one of them says it."""
+    if "OMPI_COMM_WORLD_RANK" in os.environ:
+        die_with_parent(signal.SIGKILL)  # Open MPI leaves ranks behind when mpirun is killed
+    signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGINT))  # from launch.py
+    _check_world(world)
+    config = _agreed(lambda: _configured_for(world, options))
+    return _run(config, options.overwrite)
+
+
+def _run(config: RunConfig, overwrite: bool) -> int:
+    """Trains; status 130 of a run that was interrupted, though its results are written."""
+    from layup_jax import training
+
+    run = training.train_under_mpi(config, overwrite=overwrite)
+    return 130 if run.summary.status == "interrupted" else 0
+
+
+def _configured(options: argparse.Namespace) -> RunConfig:
+    overrides = list(options.overrides)
+    if options.data_dir is not None:
+        overrides.append(Override("data.data_dir", options.data_dir))
+    return validated(overridden(load_config(options.config), overrides))
+
+
+def _configured_for(world: World, options: argparse.Namespace) -> RunConfig:
+    if options.workers not in (None, world.size):
+        raise ConfigError(
+            f"--workers must be the number of processes that mpirun or srun started, {world.size}, "
+            f"got {options.workers}; leave --workers out"
+        )
+    return _configured(options)
+
+
+def _check_world(world: World) -> None:
+    """Refuses processes that do not find each other: each would train alone."""
+    size = _mpi().COMM_WORLD.Get_size()
+    if size != world.size:
+        raise TransportError(
+            f"this job has {world.size} processes, but MPI sees {size}; start them with the mpirun "
+            "of mpi4py's own MPI ('layup doctor' names it) or with srun --mpi=pmix"
+        )
+
+
+def _agreed(configure: Callable[[], RunConfig]) -> RunConfig:
+    """Configures every rank; if that fails, the first rank where it did says why."""
+    config, error = None, None
+    try:
+        config = configure()
+    except ConfigError as caught:
+        error = caught
+    world = _mpi().COMM_WORLD
+    failed = world.allgather(error is not None)
+    if error is not None and failed.index(True) == world.Get_rank():
+        raise error
+    if config is None or True in failed:
+        raise PeerFailedError(f"worker {failed.index(True)} failed first")
+    return config
+
+
+def _leave_together(status: int) -> None:
+    """Waits for the other ranks to come here; aborts a job whose other ranks do not."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        world = _mpi().COMM_WORLD
+    except TransportError:
+        return
+    together = world.Ibarrier()
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    while not together.Test():
+        if time.monotonic() > deadline:
+            world.Abort(status)
+        time.sleep(0.01)
+
+
+def _mpi() -> ModuleType:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise TransportError(
+            f"MPI must load, got '{str(error).splitlines()[0]}'; run 'make env' again"
+        ) from error
+    return MPI
+
+
+def _doctor(options: argparse.Namespace, start: Start) -> int:
+    del options, start
+    from layup_jax import doctor
+
+    return doctor.main([])
+
+
+def _own_command() -> list[str]:
+    """How this program was started, without its arguments."""
+    if os.path.basename(sys.argv[0]) == "layup" and os.path.isfile(sys.argv[0]):
+        return [sys.executable, sys.argv[0]]
+    return [sys.executable, "-m", "layup_jax.cli"]
+
+
+Command = Callable[[argparse.Namespace, Start], int]
+_COMMANDS: dict[str, Command] = {"train": _train, "doctor": _doctor}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, as everything else does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see '{self.prog} --help'")
+
+
+def _parser() -> _Parser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(
+        "layup", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    train = commands.add_parser(
+        "train",
+        help="train a model with several workers",
+        description="Trains what a configuration file says, and writes a run folder.",
+        epilog=_TRAIN_EPILOG,
+        formatter_class=raw,
+        allow_abbrev=False,
+        usage="layup train --config=FILE [--workers=N] [--config.KEY=VALUE ...] [options]",
+    )
+    train.add_argument("--config", metavar="FILE", help="Python file with get_config()")
+    train.add_argument(
+        "--workers", metavar="N", type=_workers, help="processes to start with mpirun (default: 1)"
+    )
+    train.add_argument(
+        "--data_dir", metavar="DIR", help="folder of the data sets (default: TFDS's)"
+    )
+    train.add_argument("--overwrite", action="store_true", help="replace an existing run folder")
+    train.add_argument(
+        "--debug", action="store_true", help="show tracebacks of expected errors too"
+    )
+    commands.add_parser(
+        "doctor",
+        help="check this installation",
+        description="Checks this installation, with two processes that really talk to each other.",
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def _workers(text: str) -> int:
+    try:
+        workers = int(text)
+    except ValueError:
+        raise ConfigError(f"--workers must be a number, got '{text}'; try --workers=4") from None
+    if workers < 1:
+        raise ConfigError(f"--workers must be at least 1, got {workers}; raise it")
+    return workers
+
+
+def _parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
+    rest, overrides = _take_overrides(argv)
+    first = next((each for each in rest if not each.startswith("-")), None)
+    if first is not None and first not in _COMMANDS:
+        raise ConfigError(f"unknown command '{first}'; {nearest(first, _COMMANDS)}")
+    options, unknown = _parser().parse_known_args(rest)
+    if options.command is None:
+        raise ConfigError(f"a command must be given, got none; use one of: {', '.join(_COMMANDS)}")
+    if unknown:
+        name = unknown[0].split("=")[0]
+        known = ("--config", "--workers", "--data_dir", "--overwrite", "--debug", "--help")
+        raise ConfigError(f"unknown argument '{unknown[0]}'; {nearest(name, known)}")
+    if options.command == "train" and not options.config:
+        raise ConfigError(
+            "train needs a configuration, got none; add --config=configs/digits_layup.py"
+        )
+    options.overrides = overrides
+    return _COMMANDS[options.command], options
+
+
+def _take_overrides(argv: Sequence[str]) -> tuple[list[str], list[Override]]:
+    """Divides a command line into overrides, with "=" or a blank, and everything else."""
+    rest: list[str] = []
+    overrides: list[Override] = []
+    words = iter(argv)
+    for word in words:
+        match = _OVERRIDE.fullmatch(word)
+        if match is None:
+            rest.append(word)
+            continue
+        path, text = match[1], match[2]
+        if text is None:
+            text = next(words, None)
+        if not path or text is None or text.startswith("--"):
+            raise ConfigError(
+                f"an override needs a key and a value, got '{word}'; write {word}=VALUE"
+            )
+        overrides.append(Override(path, text))
+    return rest, overrides
+
+
+if __name__ == "__main__":
+    sys.exit(main())

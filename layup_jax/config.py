@@ -1,0 +1,324 @@
+"""The configuration of a run: frozen records, made from an ml_collections ConfigDict and checked.
+
+    config = default_config()                   # a ConfigDict, in configs/*.py
+    config.strategy.mixing = "push_sum"
+    run = validated(config)                     # a RunConfig, or one sentence about what is wrong
+
+This module alone knows ml_collections, and imports it only when asked for a ConfigDict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from layup_jax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Which network; `options` are the keyword arguments of its builder in layup_jax.models."""
+
+    name: str = "conv"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which data set: a TFDS name (`digits` is embedded), its splits, and where it is on disk."""
+
+    name: str = "digits"
+    train_split: str = "train"
+    test_split: str = "test"
+    data_dir: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """Optimizer and schedule. No weight decay on vectors (biases, normalisation)."""
+
+    name: str = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    decay_steps: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class StrategyConfig:
+    """Which algorithm, and LayUp's options (see `LayUpOptions`)."""
+
+    name: str = "layup"
+    mixing: str = "pairwise"
+    peer_per: str = "step"
+    probability: float = 1.0
+    topology: str = "complete"
+
+
+@dataclasses.dataclass(frozen=True)
+class TransportConfig:
+    """How messages travel; None and "auto" let the program choose and say what it chose.
+
+    Attributes:
+      data_plane: auto | mpi4jax | host.
+      share: of one processor's time for communication, in (0, 1]; None: a small one where workers
+        outnumber processors, no limit elsewhere.
+      sends_in_flight: pushes under way to one peer, above which others are asked in its place.
+    """
+
+    data_plane: str = "auto"
+    share: float | None = None
+    sends_in_flight: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class StopConfig:
+    """When a worker stops: after its own steps, after seconds of training, whichever comes first."""
+
+    steps: int | None = 300
+    seconds: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """When to evaluate the mean model, and the accuracy whose time is reported.
+
+    Attributes:
+      every_steps: of each worker; 0 evaluates at the end only.
+      target: test accuracy of the mean model, in [0, 1].
+    """
+
+    every_steps: int = 50
+    target: float = 0.97
+
+
+@dataclasses.dataclass(frozen=True)
+class DelayConfig:
+    """Artificial stragglers: these ranks sleep this long in every step."""
+
+    ranks: tuple[int, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class HostConfig:
+    """How workers sit on a machine; "auto" does on CPUs what was measured to be best.
+
+    Attributes:
+      bind: auto | cores | none. Gives each worker cores of its own.
+    """
+
+    bind: str = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything a run needs.
+
+    Attributes:
+      name: of the run folder.
+      output: folder that holds run folders.
+      seed: of initial parameters, data order, peers and dropout.
+      batch_size: samples per step of one worker.
+      partition: layer | model | auto | a number of segments | a size such as "64kB".
+      log_every_steps: how often a worker writes a line of metrics.
+      tensorboard: whether to write TensorBoard events too.
+    """
+
+    name: str = "run"
+    output: str = "runs"
+    seed: int = 0
+    batch_size: int = 32
+    partition: str | int = "auto"
+    log_every_steps: int = 10
+    tensorboard: bool = False
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    strategy: StrategyConfig = StrategyConfig()
+    transport: TransportConfig = TransportConfig()
+    stop: StopConfig = StopConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    delay: DelayConfig = DelayConfig()
+    host: HostConfig = HostConfig()
+
+
+_CHOICES = {
+    "optimizer.name": ("sgd", "adamw"),
+    "optimizer.schedule": ("constant", "cosine"),
+    "strategy.name": ("layup", "local", "fused"),
+    "strategy.mixing": ("pairwise", "push_sum"),
+    "strategy.peer_per": ("step", "segment"),
+    "strategy.topology": ("complete",),
+    "transport.data_plane": ("auto", "mpi4jax", "host"),
+    "host.bind": ("auto", "cores", "none"),
+}
+_AT_LEAST = {
+    "batch_size": 1,
+    "log_every_steps": 1,
+    "seed": 0,
+    "stop.steps": 1,
+    "optimizer.learning_rate": 0,
+    "optimizer.warmup_steps": 0,
+    "optimizer.weight_decay": 0,
+    "evaluation.every_steps": 0,
+    "transport.sends_in_flight": 1,
+    "delay.seconds": 0,
+}
+_FRACTIONS = ("strategy.probability", "transport.share", "evaluation.target")
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """A remedy that names the nearest known name, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(known)}"
+
+
+def default_config():
+    """A ConfigDict with every key at its default: the start of each file in configs/.
+
+    Returns:
+      An ml_collections.ConfigDict; keys that can be None take a value of their type by override.
+    """
+    from ml_collections import ConfigDict, config_dict
+
+    def placeholders(record_type: type) -> dict[str, Any]:
+        hints = typing.get_type_hints(record_type)
+        values = {}
+        for field in dataclasses.fields(record_type):
+            hint = hints[field.name]
+            default = _default(field)
+            if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+                values[field.name] = placeholders(hint)
+            elif default is None:
+                kind = next(each for each in typing.get_args(hint) if each is not type(None))
+                values[field.name] = config_dict.placeholder(kind)
+            elif isinstance(hint, types.UnionType):  # a ConfigDict would keep the default's type
+                values[field.name] = config_dict.FieldReference(default, field_type=object)
+            else:
+                values[field.name] = default
+        return values
+
+    return ConfigDict(placeholders(RunConfig), convert_dict=True)
+
+
+def validated(config: Mapping[str, Any]) -> RunConfig:
+    """Checks a configuration.
+
+    Args:
+      config: a ConfigDict, or nested mappings; missing keys take their defaults.
+
+    Returns:
+      The frozen record.
+
+    Raises:
+      ConfigError: unknown key, wrong type, value out of range, or values that do not go together.
+    """
+    record = _record(RunConfig, config, "")
+    _check_values(record)
+    _check_together(record)
+    return record
+
+
+def to_dict(record: RunConfig) -> dict[str, Any]:
+    """The inverse of `validated`: nested dicts of plain values, fit for JSON."""
+    return dataclasses.asdict(record)
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _record(record_type: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, Mapping) and not hasattr(values, "items"):
+        raise ConfigError(
+            f"config.{prefix.rstrip('.')} must be a group of keys, got {values!r}; "
+            f"set config.{prefix}<key> instead"
+        )
+    hints = typing.get_type_hints(record_type)
+    given = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise ConfigError(f"unknown key config.{prefix}{key}; {nearest(key, hints)}")
+        if dataclasses.is_dataclass(hints[key]):
+            given[key] = _record(hints[key], value, f"{prefix}{key}.")
+        else:
+            given[key] = _typed(hints[key], value, prefix + key)
+    return record_type(**given)
+
+
+def _typed(hint: Any, value: Any, path: str) -> Any:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for kind in kinds:
+        origin = typing.get_origin(kind) or kind
+        if origin is Mapping:
+            items = getattr(value, "items", None)  # a ConfigDict is no Mapping
+            if callable(items):
+                return dict(items())  # pyright: ignore[reportArgumentType, reportCallIssue]
+        elif origin is tuple:
+            items = (value,) if isinstance(value, int) else value
+            if isinstance(items, list | tuple) and all(type(item) is int for item in items):
+                return tuple(items)
+        elif type(value) is origin or (origin is float and type(value) is int):
+            return float(value) if origin is float else value
+    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
+    raise ConfigError(
+        f"config.{path} must be {wanted.replace('NoneType', 'None')}, "
+        f"got {value!r} of type {type(value).__name__}; change its value"
+    )
+
+
+def _get(record: RunConfig, path: str) -> Any:
+    for name in path.split("."):
+        record = getattr(record, name)
+    return record
+
+
+def _check_values(record: RunConfig) -> None:
+    for path, choices in _CHOICES.items():
+        value = _get(record, path)
+        if value not in choices:
+            raise ConfigError(f"unknown config.{path} '{value}'; {nearest(value, choices)}")
+    for path, least in _AT_LEAST.items():
+        value = _get(record, path)
+        if value is not None and not value >= least:
+            raise ConfigError(f"config.{path} must be at least {least}, got {value}; raise it")
+    for path in _FRACTIONS:
+        value = _get(record, path)
+        if value is not None and not 0 < value <= 1:
+            raise ConfigError(f"config.{path} must be in (0, 1], got {value}; change it")
+
+
+def _check_together(record: RunConfig) -> None:
+    stop = record.stop
+    if stop.steps is None and stop.seconds is None:
+        raise ConfigError(
+            "a run needs an end, got none; set config.stop.steps or config.stop.seconds"
+        )
+    if stop.seconds is not None and stop.seconds <= 0:
+        raise ConfigError(f"config.stop.seconds must be positive, got {stop.seconds}; raise it")
+    if not record.name or "/" in record.name or record.name.startswith("."):
+        raise ConfigError(
+            f"config.name must be a plain folder name, got '{record.name}'; change it"
+        )
+    strategy, plane = record.strategy, record.transport.data_plane
+    if strategy.mixing == "push_sum" and strategy.name == "layup" and plane == "mpi4jax":
+        raise ConfigError(
+            "push_sum needs one-way messages, which the blocking data plane mpi4jax cannot send; "
+            "use --config.transport.data_plane=host or --config.strategy.mixing=pairwise"
+        )
+    if record.optimizer.schedule == "cosine" and not (record.optimizer.decay_steps or stop.steps):
+        raise ConfigError(
+            "the cosine schedule needs its length, got neither config.optimizer.decay_steps nor "
+            "config.stop.steps; set one of them"
+        )

@@ -1,0 +1,183 @@
+"""Configuration files: found by path, executed, and overridden from the command line.
+
+    config = load_config("configs/digits_layup.py")             # what its get_config() returns
+    values = overridden(config, [Override("seed", "3"), Override("model.options.channels", "(8,)")])
+    run = validated(values)
+
+A file may import its neighbours: its folder is on the path while it is executed, as for a script.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import importlib.util
+import sys
+import traceback
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from layup_jax.config import RunConfig
+from layup_jax.errors import ConfigError, LayupError
+
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
+
+
+class Override(NamedTuple):
+    """One `--config.path=text` of a command line.
+
+    Attributes:
+      path: of the key, such as "optimizer.learning_rate".
+      text: of the value.
+    """
+
+    path: str
+    text: str
+
+
+def load_config(path: str) -> Mapping[str, Any]:
+    """Executes a configuration file.
+
+    Args:
+      path: of a Python file that defines get_config().
+
+    Returns:
+      What get_config() returns: a ConfigDict, or nested mappings; not yet validated.
+
+    Raises:
+      ConfigError: no such file, an error in it, or no get_config() that gives a configuration.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"configuration file '{path}' was not found; {_nearest_file(file)}")
+    spec = importlib.util.spec_from_file_location("layup_config_file", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"a configuration file must end in .py, got '{path}'; rename it")
+    module = importlib.util.module_from_spec(spec)
+    with _on_path(file.parent), _errors_of(file):
+        spec.loader.exec_module(module)
+        get_config = getattr(module, "get_config", None)
+        if not callable(get_config):
+            raise ConfigError(
+                f"configuration file '{path}' must define get_config(), found none; "
+                "see configs/digits_layup.py"
+            )
+        config: Any = get_config()
+    if not isinstance(config, Mapping) and not hasattr(config, "items"):
+        raise ConfigError(
+            f"get_config() in '{path}' must return a configuration, got {config!r}; "
+            "start from layup_jax.config.default_config() and return it"
+        )
+    return config
+
+
+def overridden(config: Mapping[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
+    """A configuration as nested dicts, with values replaced; later overrides win.
+
+    A text is read as the type of its key. One that cannot be stays text, and a key that does not
+    exist is added: `layup_jax.config.validated` says what is wrong with them.
+
+    Raises:
+      ConfigError: an override goes below a key that holds a value.
+    """
+    values = _plain(config)
+    for path, text in overrides:
+        *groups, key = path.split(".")
+        inner = values
+        for depth, group in enumerate(groups):
+            inner = inner.setdefault(group, {})
+            if not isinstance(inner, dict):
+                holder = ".".join(groups[: depth + 1])
+                raise ConfigError(
+                    f"config.{holder} holds a value, not a group of keys, got --config.{path}; "
+                    f"use --config.{holder}=<value>"
+                )
+        inner[key] = _read(text, _hint(path))
+    return values
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts with references resolved, whatever mapping it was."""
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()  # type: ignore[attr-defined]  # a ConfigDict
+    return {
+        key: _plain(value) if isinstance(value, Mapping) or hasattr(value, "to_dict") else value
+        for key, value in config.items()
+    }
+
+
+def _hint(path: str) -> Any:
+    """The declared type of a key; Any below free options and for keys that do not exist."""
+    hint: Any = RunConfig
+    for name in path.split("."):
+        hint = typing.get_type_hints(hint).get(name, Any) if isinstance(hint, type) else Any
+    return hint
+
+
+def _read(text: str, hint: Any) -> Any:
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if type(None) in kinds and text.lower() == "none":
+        return None
+    for kind in (int, float):
+        if kind in kinds:
+            with contextlib.suppress(ValueError):
+                return kind(text)
+    if bool in kinds:
+        return _BOOLEANS.get(text.lower(), text)
+    if str in kinds or float in kinds or int in kinds:
+        return text
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@contextlib.contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    before = list(sys.path)
+    sys.path.insert(0, str(folder.resolve()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+@contextlib.contextmanager
+def _errors_of(file: Path) -> Iterator[None]:
+    """Turns whatever a configuration file raises into one sentence with its line."""
+    try:
+        yield
+    except LayupError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, SyntaxError):
+            place = f"{error.filename or file}, line {error.lineno}"
+            reason = error.msg
+        else:
+            place = _place(error, file)
+        raise ConfigError(
+            f"configuration file {place} must run, got {type(error).__name__}: {reason}; mend that line"
+        ) from error
+
+
+def _place(error: Exception, file: Path) -> str:
+    """The last line of a traceback that is in the file or in one of its neighbours."""
+    folder = file.parent.resolve()
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).resolve().parent == folder]
+    return (
+        f"{file.parent / Path(own[-1].filename).name}, line {own[-1].lineno}" if own else str(file)
+    )
+
+
+def _nearest_file(file: Path) -> str:
+    names = [each.name for each in file.parent.glob("*.py")] if file.parent.is_dir() else []
+    close = difflib.get_close_matches(file.name, names, n=1)
+    if close:
+        return f"did you mean '{file.parent / close[0]}'?"
+    return "give the path of a file such as configs/digits_layup.py"

@@ -1,0 +1,1 @@
+"""The engine: segments, their compiled functions, and what passes between them. Pure numerics."""

@@ -1,0 +1,131 @@
+"""A model cut into segments, each with its compiled functions; identical segments share them.
+
+engine = Engine(model, partition, loss, strategy)
+states = engine.init()
+model_state, passed = engine.forward(0, states[0], batch.inputs, batch, Moment(seed, rank, step))
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from layup_jax.engine.evaluate import Evaluator
+from layup_jax.engine.program import Draw, LossFunction, Passed, SegmentProgram
+from layup_jax.engine.wire import Wire
+from layup_jax.losses import accuracy
+from layup_jax.models.layers import LayeredModel
+from layup_jax.strategies.base import Strategy
+from layup_jax.types import Array, PyTree, SegmentState
+
+
+class Moment(NamedTuple):
+    """A step of a worker: what its random numbers are drawn from."""
+
+    seed: int
+    rank: int
+    step: int
+
+
+class Tape(NamedTuple):
+    """What one forward pass leaves for its backward pass.
+
+    Attributes:
+      moment: the step.
+      passed: for every segment but a turned one, what its VJP needs.
+      model_states: model state after this step, same order.
+      versions: version of each segment's state that was read, same order.
+      outputs: what the last recorded segment returned; the loss if all are recorded.
+    """
+
+    moment: Moment
+    passed: tuple[Passed, ...]
+    model_states: tuple[PyTree, ...]
+    versions: tuple[int, ...]
+    outputs: PyTree
+
+
+class Engine:
+    """Runs single segments; who runs which one when is the pipeline's business.
+
+    Holds no training state, so workers of one process share an engine and what it has compiled.
+    Threads: any.
+
+    Attributes:
+      segments: the layers of each segment.
+      strategy: the algorithm.
+      wire: the compiled functions of its messages.
+      evaluator: loss and metric of whole models.
+      compiling: held by a worker that calls everything for the first time, so that the others of its
+        process find it compiled.
+    """
+
+    def __init__(
+        self,
+        model: LayeredModel,
+        partition: Sequence[tuple[int, int]],
+        loss: LossFunction,
+        strategy: Strategy,
+        metric: LossFunction = accuracy,
+    ):
+        """Builds one program for every kind of segment; compilation happens at first use.
+
+        Args:
+          model: the layers.
+          partition: (start, stop) of each segment, as `partition_layers` returns it.
+          loss: loss(outputs of the last layer, batch) -> scalar.
+          strategy: its `apply_gradient` is compiled into the backward calls.
+          metric: metric(outputs of the last layer, batch) -> scalar, for evaluation.
+        """
+        self.segments = tuple(model.segment(start, stop) for start, stop in partition)
+        self.strategy = strategy
+        self.wire = Wire(strategy)
+        self.evaluator = Evaluator(self.segments, loss, metric)
+        self.compiling = threading.Lock()
+        shared: dict[tuple, SegmentProgram] = {}
+        self._programs = tuple(
+            self._program(shared, index, loss) for index in range(len(self.segments))
+        )
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def _program(
+        self, shared: dict[tuple, SegmentProgram], index: int, loss: LossFunction
+    ) -> SegmentProgram:
+        segment, first = self.segments[index], index == 0
+        head = loss if index == len(self.segments) - 1 else None
+        if (segment, first, head) not in shared:
+            shared[segment, first, head] = SegmentProgram(
+                segment,
+                self.strategy,
+                loss=head,
+                first=first,
+                donate=not self.strategy.communicates,
+            )
+        return shared[segment, first, head]
+
+    def init(self) -> tuple[SegmentState, ...]:
+        """The initial state of every segment: the layers' own values, fresh optimizer state."""
+        return tuple(self.strategy.init(*segment.init()) for segment in self.segments)
+
+    def forward(
+        self, segment: int, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment
+    ) -> tuple[PyTree, Passed]:
+        """`SegmentProgram.forward` of that segment; `batch` reaches the last one only."""
+        batch = batch if segment == len(self) - 1 else None
+        return self._programs[segment].forward(state, inputs, batch, Draw(*moment, segment))
+
+    def backward(
+        self, segment: int, state: SegmentState, passed: Passed, cotangent, now: float
+    ) -> tuple[SegmentState, list[Array]]:
+        """`SegmentProgram.backward` of that segment."""
+        return self._programs[segment].backward(state, passed, cotangent, now)
+
+    def turn(
+        self, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment, now: float
+    ) -> tuple[SegmentState, Array, list[Array]]:
+        """`SegmentProgram.turn` of the last segment."""
+        draw = Draw(*moment, len(self) - 1)
+        return self._programs[-1].turn(state, inputs, batch, draw, now)

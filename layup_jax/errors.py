@@ -1,0 +1,35 @@
+"""Errors that a user can mend. Each message is one sentence: expected, actual, remedy."""
+
+from __future__ import annotations
+
+
+class LayupError(Exception):
+    """Base of all errors with a one-sentence message; the command line exits with status 2."""
+
+
+class ConfigError(LayupError):
+    """A configuration that cannot be run."""
+
+
+class DataError(LayupError):
+    """A data set that cannot be read, or does not fit the configuration."""
+
+
+class ModelError(LayupError):
+    """A model that cannot be cut into segments or run on the data."""
+
+
+class TransportError(LayupError):
+    """Workers that cannot talk to each other."""
+
+
+class NonFiniteError(LayupError):
+    """A loss that is not a finite number."""
+
+
+class PeerFailedError(LayupError):
+    """Another worker failed first; this one stops because of it."""
+
+
+class RunFolderError(LayupError):
+    """A run folder that cannot be written."""

@@ -1,0 +1,187 @@
+"""What a run measures: the two kinds of line in metrics.jsonl, and the content of summary.json.
+
+Nouns: `StepRecord`, `EvaluationRecord` (lines), `RunSummary` (one per run).
+
+    line = encode(StepRecord(rank=0, step=10, ...))   # {"kind": "step", "rank": 0, ...}
+    assert decode(line) == StepRecord(rank=0, step=10, ...)
+
+Mappings hold plain values only, fit for JSON; there None means absent, and a float that is not
+finite is a string ("nan", "inf", "-inf"), because JSON has no number for it.
+"""
+
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+WAITING_CAUSES = ("data", "store", "reply", "swap", "evaluation")
+_NOT_FINITE = ("nan", "inf", "-inf")
+
+
+class StepRecord(NamedTuple):
+    """One worker, every `log_every_steps` steps. Totals count from the start of the worker.
+
+    Attributes:
+      rank: of the worker, from 0.
+      step: steps that this worker has finished.
+      train_seconds: of training since the start; evaluation is not counted.
+      loss: of the batch of this step, before its update.
+      step_seconds: mean since the line before.
+      samples: total.
+      staleness: per segment, in versions, mean since the line before: how many other updates came
+        between the read of a segment and the use of its gradient.
+      messages_sent: total; pushes and one-segment exchanges.
+      messages_received: total.
+      sent_bytes: total, of parameters and weights, without protocol messages.
+      waiting_seconds: total, per cause in `WAITING_CAUSES`.
+      push_sum_weight_min: least over segments; None where the algorithm has no push-sum.
+      push_sum_weight_max: greatest over segments; None likewise.
+    """
+
+    kind = "step"
+
+    rank: int
+    step: int
+    train_seconds: float
+    loss: float
+    step_seconds: float
+    samples: int
+    staleness: tuple[float, ...]
+    messages_sent: int
+    messages_received: int
+    sent_bytes: int
+    waiting_seconds: Mapping[str, float]
+    push_sum_weight_min: float | None = None
+    push_sum_weight_max: float | None = None
+
+
+class EvaluationRecord(NamedTuple):
+    """One worker, at every evaluation.
+
+    Attributes:
+      rank: of the worker, from 0.
+      step: steps that this worker had finished.
+      train_seconds: of training since the start, without the evaluations.
+      test_accuracy: of this worker's own model, in [0, 1].
+      test_loss: of this worker's own model, mean over the test samples.
+      mean_test_accuracy: of the weighted mean model, in [0, 1]; None except on rank 0.
+      consensus_distance: L2 norm of this worker's parameters minus the mean model's; None if the
+        mean model was not known.
+    """
+
+    kind = "evaluation"
+
+    rank: int
+    step: int
+    train_seconds: float
+    test_accuracy: float
+    test_loss: float
+    mean_test_accuracy: float | None = None
+    consensus_distance: float | None = None
+
+
+class RunSummary(NamedTuple):
+    """What is worth knowing after a run, over all workers.
+
+    Attributes:
+      algorithm: name of the strategy.
+      mixing: name of the mixing rule.
+      data_plane: mpi4jax or host; what was chosen if the configuration said auto.
+      workers: how many.
+      partition: in words, what was chosen.
+      segments: of the model.
+      steps_total: sum over workers.
+      samples_total: sum over workers.
+      samples_per_second: of all workers together, over `train_seconds`.
+      wall_seconds: from the start of the run to its end.
+      train_seconds: of the worker that trained longest.
+      test_accuracy: of the weighted mean model, in [0, 1]; None if it was not evaluated.
+      test_accuracy_per_worker: by rank; None for a worker that was not evaluated.
+      test_loss: of the weighted mean model; None if it was not evaluated.
+      consensus_distance: mean over workers of the L2 distance to the mean model.
+      staleness_mean: in versions, over segments, steps and workers.
+      push_sum_weight_error: greatest over segments of |sum over workers of the weight minus their
+        number|; None without push-sum.
+      messages_sent: sum over workers.
+      sent_bytes: sum over workers.
+      peak_rss_bytes: greatest over workers.
+      peak_rss_bytes_per_worker: by rank.
+      target: test accuracy of the mean model whose time is wanted.
+      time_to_target_seconds: of training; None if it was not reached.
+      status: finished, interrupted or failed.
+      failure: one sentence; None unless status is failed.
+    """
+
+    algorithm: str
+    mixing: str
+    data_plane: str
+    workers: int
+    partition: str
+    segments: int
+    steps_total: int
+    samples_total: int
+    samples_per_second: float
+    wall_seconds: float
+    train_seconds: float
+    test_accuracy: float | None
+    test_accuracy_per_worker: tuple[float | None, ...]
+    test_loss: float | None
+    consensus_distance: float | None
+    staleness_mean: float
+    push_sum_weight_error: float | None
+    messages_sent: int
+    sent_bytes: int
+    peak_rss_bytes: int
+    peak_rss_bytes_per_worker: tuple[int, ...]
+    target: float
+    time_to_target_seconds: float | None
+    status: typing.Literal["finished", "interrupted", "failed"]
+    failure: str | None = None
+
+
+Line: TypeAlias = StepRecord | EvaluationRecord
+
+
+def encode(line: Line) -> dict[str, Any]:
+    """The mapping of one line; floats stay as they are, `finite` comes after it."""
+    return {"kind": line.kind, **line._asdict()}
+
+
+def decode(mapping: Mapping[str, Any]) -> Line:
+    """The inverse of `encode`, also after `finite` and JSON.
+
+    Raises:
+      KeyError, TypeError: not the mapping of a line.
+    """
+    values = dict(mapping)
+    record_type = {"step": StepRecord, "evaluation": EvaluationRecord}[values.pop("kind")]
+    return record_type(**{key: _restored(value) for key, value in values.items()})
+
+
+def decode_summary(mapping: Mapping[str, Any]) -> RunSummary:
+    """The inverse of `RunSummary._asdict`, also after `finite` and JSON."""
+    return RunSummary(**{key: _restored(value) for key, value in mapping.items()})
+
+
+def finite(value: Any) -> Any:
+    """The same value with "nan", "inf" and "-inf" for floats that are not finite, however deep."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(float(value))
+    if isinstance(value, Mapping):
+        return {key: finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(each) for each in value]
+    return value
+
+
+def _restored(value: Any) -> Any:
+    """Floats for the strings of `finite`, tuples for lists."""
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return float(value)
+    if isinstance(value, Mapping):
+        return {key: _restored(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(_restored(each) for each in value)
+    return value

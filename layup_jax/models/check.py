@@ -1,0 +1,65 @@
+"""Whether a model's layers fit each other, its data and its loss; found out without computing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+
+from layup_jax.errors import ModelError
+from layup_jax.models.layers import LayeredModel
+from layup_jax.types import Array, PyTree
+
+
+def check_model(
+    model: LayeredModel, loss: Callable[[PyTree, PyTree], Array], batch: PyTree
+) -> None:
+    """Follows the shapes through all layers.
+
+    Args:
+      model: the layers.
+      loss: (outputs of the last layer, batch) -> scalar.
+      batch: a record with `inputs`, as in training.
+
+    Raises:
+      ModelError: a layer that cannot take what the one before it gives, or a loss that is no scalar.
+    """
+    outputs, source = batch.inputs, "the data"
+    for index, name in enumerate(model.names):
+        try:
+            outputs = _outputs(model, index, outputs)
+        except Exception as error:
+            raise ModelError(
+                f"layer {name} cannot take {_shapes(outputs)} from {source}: {_cause(error)}; "
+                "make its input shape fit"
+            ) from error
+        source = f"layer {name}"
+    try:
+        shape = jax.eval_shape(loss, outputs, batch).shape
+    except Exception as error:
+        raise ModelError(
+            f"the loss cannot take {_shapes(outputs)} from {source}: {_cause(error)}; "
+            "make the last layer fit the loss"
+        ) from error
+    if shape != ():
+        raise ModelError(f"the loss must return a scalar, got shape {shape}; take the mean")
+
+
+def _outputs(model: LayeredModel, index: int, inputs: PyTree) -> PyTree:
+    segment = model.segment(index, index + 1)
+    params, model_state = segment.init()
+
+    def run(inputs: PyTree) -> PyTree:
+        key = jax.random.key(0)
+        return segment.apply(params, model_state, inputs, key, training=True)[0]
+
+    return jax.eval_shape(run, inputs)
+
+
+def _shapes(tree: PyTree) -> str:
+    return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
+
+
+def _cause(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")

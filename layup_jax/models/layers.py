@@ -1,0 +1,183 @@
+"""A model as an ordered sequence of layers, and a run of layers as one pure function.
+
+Nouns: `LayeredModel` (the user's flax.nnx modules in order), `Segment` (consecutive layers as a
+pure function of parameters, model state, inputs and a random key).
+
+    model = LayeredModel([nnx.Linear(64, 32, rngs=rngs), nnx.relu, nnx.Linear(32, 10, rngs=rngs)])
+    segment = model.segment(0, 3)
+    params, model_state = segment.init()
+    outputs, model_state = segment.apply(params, model_state, inputs, key, training=True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from layup_jax.errors import ModelError
+from layup_jax.types import Array, PyTree
+
+
+class Function(nnx.Module):
+    """A layer without parameters: any function of the activations."""
+
+    def __init__(self, function: Callable[[PyTree], PyTree]):
+        """Wraps `function`, which is part of the layer's identity (equal functions compile once)."""
+        self.function = function
+
+    def __call__(self, inputs: PyTree) -> PyTree:
+        """Applies the function."""
+        return self.function(inputs)
+
+
+class LayerParts(NamedTuple):
+    """One layer taken apart by flax.nnx."""
+
+    graphdef: nnx.GraphDef
+    params: nnx.State
+    rngs: nnx.State
+    rest: nnx.State
+
+
+def split_layer(layer: nnx.Module) -> LayerParts:
+    """Takes a layer apart into its structure, parameters, random streams and everything else."""
+    layer.train()
+    return LayerParts(*nnx.split(layer, nnx.Param, nnx.RngState, ...))
+
+
+def _filled(template: nnx.State, values: PyTree) -> nnx.State:
+    state = jax.tree.map(lambda leaf: leaf, template)
+    nnx.replace_by_pure_dict(state, values)
+    return state
+
+
+def _reseeded(layer: nnx.Module, rngs: nnx.State, key: Array) -> None:
+    streams = sorted({leaf.tag for _, leaf in nnx.to_flat_state(rngs)})
+    keys = jax.random.split(key, len(streams))
+    nnx.reseed(layer, **dict(zip(streams, keys, strict=True)))
+
+
+class Segment:
+    """Consecutive layers as one pure function.
+
+    Two segments are equal when their layers have the same structure; equal segments share one
+    compilation. Shapes of parameters are not part of the identity: jit tells those apart itself.
+    """
+
+    def __init__(self, names: Sequence[str], parts: Sequence[LayerParts]):
+        """Takes the layers' names (for messages) and their parts, in order."""
+        self.names = tuple(names)
+        self._parts = tuple(parts)
+        self._identity = tuple(part.graphdef for part in self._parts)
+        self._hash = hash(self._identity)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Segment) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @property
+    def name(self) -> str:
+        """Name of the first layer, or of the first and the last."""
+        return self.names[0] if len(self.names) == 1 else f"{self.names[0]}..{self.names[-1]}"
+
+    @property
+    def is_random(self) -> bool:
+        """Whether any layer draws random numbers (dropout)."""
+        return any(jax.tree.leaves(part.rngs) for part in self._parts)
+
+    def init(self) -> tuple[PyTree, PyTree]:
+        """Returns copies of the layers' own initial values, for the caller to donate as it likes.
+
+        Returns:
+          (params, model_state), each a tuple with one nested dict for every layer.
+        """
+        params = tuple(nnx.to_pure_dict(part.params) for part in self._parts)
+        model_state = tuple(nnx.to_pure_dict(part.rest) for part in self._parts)
+        return jax.tree.map(jnp.copy, (params, model_state))
+
+    def apply(
+        self,
+        params: PyTree,
+        model_state: PyTree,
+        inputs: PyTree,
+        key: Array | None = None,
+        *,
+        training: bool,
+    ) -> tuple[PyTree, PyTree]:
+        """Runs the layers in order.
+
+        Args:
+          params: as `init` returns them.
+          model_state: as `init` returns it.
+          inputs: what the first layer takes; any pytree.
+          key: random key, consumed here; needed when `is_random` and training.
+          training: False runs every layer in its evaluation mode (running statistics, no dropout).
+
+        Returns:
+          (outputs, model_state): any pytree, and the model state after this step.
+        """
+        after = []
+        for index, part in enumerate(self._parts):
+            layer = nnx.merge(
+                part.graphdef,
+                _filled(part.params, params[index]),
+                part.rngs,
+                _filled(part.rest, model_state[index]),
+                copy=True,
+            )
+            if not training:
+                layer.eval()
+            elif jax.tree.leaves(part.rngs):
+                assert key is not None, f"layer {self.names[index]} needs a random key"
+                _reseeded(layer, part.rngs, jax.random.fold_in(key, index))
+            inputs = layer(inputs)
+            after.append(
+                nnx.to_pure_dict(nnx.state(layer, nnx.Not(nnx.Any(nnx.Param, nnx.RngState))))
+            )
+        return inputs, tuple(after)
+
+
+class LayeredModel:
+    """A sequence of layers, each an nnx module or a plain function of the activations."""
+
+    def __init__(self, layers: Sequence[nnx.Module | Callable[[PyTree], PyTree]]):
+        """Takes the layers in forward order.
+
+        Raises:
+          ModelError: no layers, or one that is neither a module nor callable.
+        """
+        if not layers:
+            raise ModelError("a model needs at least 1 layer, got 0; pass a list of nnx modules")
+        self.layers = tuple(self._as_layer(index, layer) for index, layer in enumerate(layers))
+        self.names = tuple(f"{index:02d}-{_kind(layer)}" for index, layer in enumerate(self.layers))
+        self._parts = tuple(split_layer(layer) for layer in self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def segment(self, start: int, stop: int) -> Segment:
+        """The layers start, ..., stop - 1 as one segment."""
+        return Segment(self.names[start:stop], self._parts[start:stop])
+
+    @staticmethod
+    def _as_layer(index: int, layer: object) -> nnx.Module:
+        if isinstance(layer, nnx.Module):
+            return layer
+        if callable(layer):
+            return Function(layer)
+        raise ModelError(
+            f"layer {index} must be an nnx.Module or a function, got {type(layer).__name__}; "
+            "wrap it in an nnx.Module with a __call__"
+        )
+
+
+def _kind(layer: nnx.Module) -> str:
+    if isinstance(layer, Function):
+        return getattr(layer.function, "__name__", "function").strip("<>")
+    return type(layer).__name__

@@ -1,0 +1,1 @@
+"""How forward and backward passes are scheduled. Threads live here and in transport/, nowhere else."""

@@ -1,0 +1,181 @@
+"""Runs: a task of the user's own, trained by the workers of any transport.
+
+run = run_local(task, (inputs, labels), num_workers=4)      # threads of this process
+run.summary.test_accuracy, run.model
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from layup_jax.config import RunConfig, validated
+from layup_jax.data import Batch, LoaderSpec, make_loader
+from layup_jax.engine.engine import Engine
+from layup_jax.engine.evaluate import Model
+from layup_jax.engine.measure import measure_partition
+from layup_jax.errors import ConfigError, PeerFailedError
+from layup_jax.metrics.records import RunSummary
+from layup_jax.models import partition_layers
+from layup_jax.models.check import check_model
+from layup_jax.models.partition import Partition
+from layup_jax.strategies import FORCED_PARTITIONS, Local, make_strategy
+from layup_jax.summary import summarise
+from layup_jax.transport.base import Transport
+from layup_jax.transport.local import LocalTransport, local_transports, run_threads
+from layup_jax.tree import num_bytes
+from layup_jax.worker import Sink, Task, Worker
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+class Chosen(NamedTuple):
+    """A partition, and in words how it came about."""
+
+    partition: Partition
+    description: str
+
+
+class Run(NamedTuple):
+    """What `train` gives back on every worker.
+
+    Attributes:
+      summary: of all workers.
+      model: the weighted mean over workers, evaluated in the summary; None after a failure.
+      error: what ended this worker early; PeerFailedError if another one failed first.
+    """
+
+    summary: RunSummary
+    model: Model | None
+    error: BaseException | None = None
+
+
+def choose_partition(config: RunConfig, task: Task, batch: Batch | None) -> Chosen:
+    """The configured partition; "auto" measures on `batch`, and without one decides nothing."""
+    model = task.model
+    spec = FORCED_PARTITIONS.get(config.strategy.name, config.partition)
+    sizes = [num_bytes(model.segment(index, index + 1).init()[0]) for index in range(len(model))]
+    if spec != "auto":
+        partition = partition_layers(spec, sizes)
+        return Chosen(partition, f"{spec}: {len(partition)} segments of {len(model)} layers")
+    if batch is None:
+        return Chosen(partition_layers("layer", sizes), "auto: not measured")
+    layers = partition_layers("layer", sizes)
+    by_layer = Engine(model, layers, task.loss, Local(task.optimizer))
+    measured = measure_partition(by_layer, batch)
+    return Chosen(measured.partition, f"auto: {measured}")
+
+
+class Prepared(NamedTuple):
+    """A task cut into segments: what the workers of one process share."""
+
+    task: Task
+    engine: Engine
+    chosen: Chosen
+
+
+def prepare(task: Task, config: RunConfig, chosen: Chosen, workers: int) -> Prepared:
+    """Builds the engine of a run of so many workers."""
+    strategy = make_strategy(config.strategy, task.optimizer, workers)
+    engine = Engine(task.model, chosen.partition, task.loss, strategy, task.metric)
+    return Prepared(task, engine, chosen)
+
+
+def train(
+    prepared: Prepared,
+    config: RunConfig,
+    transport: Transport,
+    loader: Iterator[Batch],
+    sinks: Sequence[Sink] = (),
+    stop: threading.Event | None = None,
+) -> Run:
+    """Trains one worker's share of a run. Collective: every worker of the transport calls it.
+
+    Args:
+      prepared: what is trained, the same on every worker.
+      config: how.
+      transport: this worker's endpoint.
+      loader: this worker's endless batches.
+      sinks: get this worker's metrics.
+      stop: ends the run early when set.
+
+    Returns:
+      The run; of a failed one the summary, and this worker's error.
+
+    Raises:
+      TransportError: the other workers cannot be reached any more.
+    """
+    worker = Worker(prepared.task, prepared.engine, config, transport, sinks)
+    result = worker.run(loader, stop)
+    if worker.cut_off is not None:
+        raise worker.cut_off
+    summary = summarise(
+        config,
+        transport.gather(result),
+        data_plane=transport.data_plane,
+        partition=prepared.chosen.description,
+        segments=len(prepared.engine),
+    )
+    return Run(summary, worker.mean, worker.error)
+
+
+def run_local(
+    task: Task,
+    data: Arrays | Callable[[int, int], Iterator[Batch]],
+    *,
+    num_workers: int = 4,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    sinks: Mapping[int, Sequence[Sink]] | None = None,
+) -> Run:
+    """Trains with workers that are threads of this process: for notebooks and tests.
+
+    Args:
+      task: what is trained. `layup_jax.Task(LayeredModel([...]), loss, optax.sgd(0.1))` is enough.
+      data: (inputs, labels) with the samples as first axis, sharded by rank; or a function
+        (rank, num_workers) -> endless batches.
+      num_workers: threads.
+      config: a RunConfig or a mapping of what differs from its defaults, such as
+        {"stop": {"steps": 100}}; its data, model and optimizer are not used.
+      sinks: by rank, get the metrics.
+
+    Returns:
+      The run: summary and mean model.
+
+    Raises:
+      LayupError: the task or the configuration cannot be run, or the run failed.
+    """
+    if num_workers < 1:
+        raise ConfigError(f"a run needs at least 1 worker, got {num_workers}; raise num_workers")
+    run_config = config if isinstance(config, RunConfig) else validated(config or {})
+    make = data if callable(data) else _array_loader(data, run_config)
+    loaders = [make(rank, num_workers) for rank in range(num_workers)]
+    first = next(loaders[0])
+    check_model(task.model, task.loss, first)
+    loaders[0] = itertools.chain([first], loaders[0])
+    prepared = prepare(task, run_config, choose_partition(run_config, task, first), num_workers)
+    stop = threading.Event()
+
+    def start(transport: LocalTransport) -> Run:
+        rank = transport.rank
+        mine = (sinks or {}).get(rank, ())
+        return train(prepared, run_config, transport, loaders[rank], mine, stop)
+
+    runs = run_threads(local_transports(num_workers), start, stop.set)
+    errors = [run.error for run in runs if run.error is not None]
+    for error in sorted(errors, key=lambda each: isinstance(each, PeerFailedError)):
+        raise error
+    return runs[0]
+
+
+def _array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:
+    def make(rank: int, workers: int) -> Iterator[Batch]:
+        spec = LoaderSpec(
+            batch_size=config.batch_size, seed=config.seed, rank=rank, num_workers=workers
+        )
+        return iter(make_loader(spec, arrays=data))
+
+    return make

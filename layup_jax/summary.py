@@ -1,0 +1,80 @@
+"""The summary of a run: what all workers report, put together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from layup_jax.config import RunConfig
+from layup_jax.metrics.records import RunSummary
+from layup_jax.worker import WorkerResult
+
+
+def push_sum_weight_error(weights: np.ndarray, workers: int) -> float:
+    """Largest over segments of |sum of weights over workers - workers| / workers."""
+    return float(np.max(np.abs(weights - workers))) / workers
+
+
+def summarise(
+    config: RunConfig,
+    results: Sequence[WorkerResult],
+    *,
+    data_plane: str,
+    partition: str,
+    segments: int,
+) -> RunSummary:
+    """Puts the results of all workers together.
+
+    Args:
+      config: of the run.
+      results: by rank; those of a failed run have no final evaluation.
+      data_plane: that moved the messages.
+      partition: what was chosen, in words.
+      segments: of the model.
+    """
+    failures = [each.failure for each in results if each.failure]
+    finals = [each.final for each in results if each.final is not None]
+    whole = len(finals) == len(results)
+    mean = finals[0].mean if whole else None
+    samples = sum(each.samples for each in results)
+    train_seconds = max(each.train_seconds for each in results)
+    own = [final.own for final in finals if final.own is not None]
+    interrupted = any(each.interrupted for each in results)
+    communicates = config.strategy.name == "layup"
+    return RunSummary(
+        algorithm=config.strategy.name,
+        mixing=config.strategy.mixing if communicates else "none",
+        data_plane=data_plane if communicates else "none",
+        workers=len(results),
+        partition=partition,
+        segments=segments,
+        steps_total=sum(each.steps for each in results),
+        samples_total=samples,
+        samples_per_second=sum(each.samples / max(each.train_seconds, 1e-9) for each in results),
+        wall_seconds=max(each.wall_seconds for each in results),
+        train_seconds=train_seconds,
+        test_accuracy=None if mean is None else mean.metric,
+        test_accuracy_per_worker=tuple(each.metric for each in own),
+        test_loss=None if mean is None else mean.loss,
+        consensus_distance=_root_mean_square([final.distance for final in finals]),
+        staleness_mean=sum(each.staleness_mean for each in results) / len(results),
+        push_sum_weight_error=(
+            push_sum_weight_error(finals[0].weights, len(results)) if whole else None
+        ),
+        messages_sent=sum(each.communication.messages_sent for each in results),
+        sent_bytes=sum(each.communication.sent_bytes for each in results),
+        peak_rss_bytes=max(each.peak_rss_bytes for each in results),
+        peak_rss_bytes_per_worker=tuple(each.peak_rss_bytes for each in results),
+        target=config.evaluation.target,
+        time_to_target_seconds=results[0].time_to_target_seconds,
+        status="failed" if not whole else "interrupted" if interrupted else "finished",
+        failure=failures[0] if failures else None,
+    )
+
+
+def _root_mean_square(values: Sequence[float]) -> float | None:
+    if not values:
+        return None
+    return math.sqrt(sum(value**2 for value in values) / len(values))

@@ -1,0 +1,223 @@
+"""A configured run, as every MPI rank goes through it: host, data, model, training, run folder.
+
+check(config, workers=4)                                    # before anything is started
+train_under_mpi(validated(config), overwrite=False)         # on every rank
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import itertools
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+
+from layup_jax.config import RunConfig, nearest
+from layup_jax.data import Batch, LoaderSpec, load_split, make_loader, open_source
+from layup_jax.errors import ConfigError, PeerFailedError
+from layup_jax.host import HostReport, local_place, prepare_host
+from layup_jax.losses import cross_entropy
+from layup_jax.metrics import (
+    MetricsRecorder,
+    Progress,
+    RunFolder,
+    TensorBoardWriter,
+    describe_environment,
+    draw_figure,
+    open_console,
+    print_summary,
+)
+from layup_jax.models import MODELS, LayeredModel
+from layup_jax.models.check import check_model
+from layup_jax.optimizers import make_optimizer
+from layup_jax.run import Run, choose_partition, prepare, train
+from layup_jax.transport.base import Transport
+from layup_jax.worker import Sink, Task
+
+T = TypeVar("T")
+_SHARED_CORES_SHARE = 0.03  # of a core that computation needs too; measured on two cores
+
+
+def build_model(config: RunConfig, batch: Batch, num_classes: int) -> LayeredModel:
+    """The configured network for data of this shape.
+
+    Raises:
+      ConfigError: unknown name or option, or an option of the wrong kind.
+    """
+    name, options = config.model.name, dict(config.model.options)
+    if name not in MODELS:
+        raise ConfigError(f"unknown config.model.name '{name}'; {nearest(name, MODELS)}")
+    builder = MODELS[name]
+    known = [key for key, each in inspect.signature(builder).parameters.items() if _is_option(each)]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"unknown key config.model.options.{key}; {nearest(key, known)}")
+    options.setdefault("seed", config.seed)
+    try:
+        return builder(batch.inputs.shape[1:], num_classes, **options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"config.model.options must suit the model '{name}', got {options}: {error}; change them"
+        ) from error
+
+
+def build_task(config: RunConfig) -> Task:
+    """Model, loss, optimizer and test data of a configuration.
+
+    Raises:
+      DataError: the data set cannot be had.
+      ConfigError, ModelError: the model does not fit.
+    """
+    data = config.data
+    records = open_source(data.name, data.train_split, data.data_dir)
+    sample = Batch.from_raw(*records.read(np.arange(1)))
+    classes = records.num_classes or int(np.max(sample.labels)) + 1
+    model = build_model(config, sample, classes)
+    check_model(model, cross_entropy, sample)
+    optimizer = make_optimizer(config.optimizer, config.stop.steps)
+    test = load_split(data.name, data.test_split, data.data_dir)
+    return Task(model, cross_entropy, optimizer, test)
+
+
+def loader_spec(config: RunConfig, rank: int, workers: int) -> LoaderSpec:
+    """What one worker of a configured run loads."""
+    data = config.data
+    return LoaderSpec(
+        data.name, data.train_split, config.batch_size, config.seed, rank, workers, data.data_dir
+    )
+
+
+def check(config: RunConfig, workers: int) -> None:
+    """Finds what would stop a configured run before it starts.
+
+    Raises:
+      LayupError: one sentence.
+    """
+    task = build_task(config)
+    records = open_source(config.data.name, config.data.train_split, config.data.data_dir)
+    loader_spec(config, 0, workers).shard(len(records)).check(config.data.name)
+    choose_partition(config, task, None)
+
+
+def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
+    """Runs this MPI rank's part of a configured run. Collective.
+
+    Args:
+      config: the same on every rank.
+      overwrite: whether rank 0 may replace an existing run folder.
+
+    Returns:
+      The run.
+
+    Raises:
+      LayupError: one sentence on the rank that failed; PeerFailedError on the others.
+    """
+    place = local_place()
+    host = prepare_host(config.host.bind, place.rank, place.size)
+    from layup_jax.transport.mpi import MpiTransport
+
+    config = _resolved(config, host)
+    transport = MpiTransport(config.transport.data_plane)
+    stop = threading.Event()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_stopped_by_signals(stop))
+        folder = _together(transport, lambda: _make_folder(config, overwrite), root=True)
+        task = _together(transport, lambda: build_task(config))
+        loader = _together(transport, lambda: _open_loader(config, transport))
+        sinks = _together(transport, lambda: _open_sinks(config, folder, transport.rank))
+        for sink in sinks:
+            stack.callback(sink.close)
+        first = next(loader)
+        chosen = _together(transport, lambda: choose_partition(config, task, first), root=True)
+        if transport.rank == 0:
+            open_console().print(f"partition {chosen.description}")
+        prepared = prepare(task, config, chosen, transport.size)
+        batches = itertools.chain([first], loader)
+        run = train(prepared, config, transport, batches, sinks, stop)
+    if transport.rank == 0:
+        folder.write_summary(run.summary)
+        draw_figure(folder)
+        print_summary(run.summary, folder.figure)
+    if run.error is not None:
+        raise run.error
+    return run
+
+
+def _resolved(config: RunConfig, host: HostReport) -> RunConfig:
+    """The configuration with everything decided that was left to the program."""
+    transport = config.transport
+    plane, share = transport.data_plane, transport.share
+    if plane == "auto":
+        exchanges = config.strategy.name == "layup" and config.strategy.mixing == "pairwise"
+        plane = "mpi4jax" if exchanges and host.platform != "tpu" else "host"
+    if share is None:
+        share = _SHARED_CORES_SHARE if host.is_crowded else 1.0
+    transport = dataclasses.replace(transport, data_plane=plane, share=share)
+    return dataclasses.replace(config, transport=transport)
+
+
+def _together(transport: Transport, function: Callable[[], T], *, root: bool = False) -> T:
+    """Calls a function on every rank, or on rank 0 for all; if it fails anywhere, all stop.
+
+    Raises:
+      The function's error on the rank where it failed; PeerFailedError elsewhere.
+    """
+    result: Any = None
+    error: Exception | None = None
+    if transport.rank == 0 or not root:
+        try:
+            result = function()
+        except Exception as caught:
+            error = caught
+    shared = transport.gather((error is None, result if root else None))
+    if error is not None:
+        raise error
+    for rank, (well, _) in enumerate(shared):
+        if not well:
+            raise PeerFailedError(f"worker {rank} failed first")
+    return shared[0][1] if root else result
+
+
+def _make_folder(config: RunConfig, overwrite: bool) -> RunFolder:
+    folder = RunFolder.create(config.output, config.name, overwrite=overwrite)
+    folder.write_config(config)
+    folder.write_environment(describe_environment(config.seed, datetime.now(UTC)))
+    return folder
+
+
+def _open_loader(config: RunConfig, transport: Transport) -> Iterator[Batch]:
+    return iter(make_loader(loader_spec(config, transport.rank, transport.size)))
+
+
+def _open_sinks(config: RunConfig, folder: RunFolder, rank: int) -> list[Sink]:
+    sinks: list[Sink] = [MetricsRecorder(folder.metrics(rank))]
+    if config.tensorboard:
+        sinks.append(TensorBoardWriter(folder.tensorboard(rank)))
+    if rank == 0:
+        sinks.append(Progress(config.stop))
+    return sinks
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Lets SIGINT and SIGTERM end the training after the current step."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1: see launch.py
+    before = [signal.signal(name, lambda *_: stop.set()) for name in names]
+    try:
+        yield
+    finally:
+        for name, handler in zip(names, before, strict=True):
+            signal.signal(name, handler)
+
+
+def _is_option(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is inspect.Parameter.KEYWORD_ONLY

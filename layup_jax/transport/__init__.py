@@ -1,0 +1,1 @@
+"""What moves messages between workers: the contract, two transports, and the gossip protocol above."""

@@ -1,0 +1,107 @@
+"""The contract of a transport: what moves bytes between workers, and nothing else.
+
+Nouns: `Message` (what arrived), `Pending` (what is under way), `Transport`. The protocol that gossip
+needs (proposals, pushes, stopping) is written once, in `communicator.py`, on top of this.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from layup_jax.types import Array
+
+
+class Kind(enum.IntEnum):
+    """What a message is about."""
+
+    PROPOSE = 1  # body: the segments, int64
+    ACCEPT = 2  # body: empty
+    BUSY = 3  # body: empty
+    FINISHED = 4  # body: empty; the sender takes its last training step behind it
+    FAILED = 5  # body: empty; the sender stops because of an error
+    PUSH = 6  # body: one segment's vector
+
+
+class Message(NamedTuple):
+    """What arrived.
+
+    Attributes:
+      source: rank of the sender.
+      kind: what it is about.
+      segment: of a push; 0 otherwise.
+      body: (n,) uint8, owned by the receiver.
+    """
+
+    source: int
+    kind: Kind
+    segment: int
+    body: np.ndarray
+
+
+class Pending(Protocol):
+    """Something under way."""
+
+    def done(self) -> bool:
+        """Whether it is complete; never blocks. Once True, always True."""
+        ...
+
+
+class Transport(Protocol):
+    """One worker's connection to all others.
+
+    Threads: the communication thread calls everything below, except that `gather` is called before
+      it starts or after it has ended. After close: nothing may be called.
+
+    Attributes:
+      rank: of this worker, from 0.
+      size: number of workers.
+      data_plane: name of what moves the vectors of an exchange.
+    """
+
+    rank: int
+    size: int
+    data_plane: str
+
+    def send(self, peer: int, kind: Kind, segment: int, body: np.ndarray) -> Pending:
+        """Starts sending; complete when the peer has TAKEN the message, not before.
+
+        `body` must not change before that. Messages from one worker to another arrive in order.
+        """
+        ...
+
+    def poll(self) -> Message | None:
+        """Takes the next message; None if there is none. Never blocks."""
+        ...
+
+    def prepare(self, vector: Array) -> None:
+        """Compiles ahead what swapping vectors of this shape needs; no communication."""
+        ...
+
+    def swap(self, peer: int, segment: int, vector: Array) -> Array | np.ndarray:
+        """Gives a vector and takes the peer's, of the same shape and dtype.
+
+        Blocks: until the peer calls it too, which a handshake has made sure of.
+
+        Returns:
+          The peer's vector, never written to again.
+        """
+        ...
+
+    def barrier(self) -> Pending:
+        """Starts a barrier; complete when all workers have started it."""
+        ...
+
+    def all_reduce(self, vector: np.ndarray) -> Pending:
+        """Starts summing a vector over all workers, in place; all must start them in one order."""
+        ...
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every worker's picklable value, by rank. Blocks: until all workers call it."""
+        ...
+
+    def close(self) -> None:
+        """Releases what it holds; idempotent. Everything sent must have completed."""
+        ...

@@ -1,0 +1,298 @@
+"""The communication thread: serves the outbox, answers peers, and stops without losing anything.
+
+    communicator = Communicator(transport, port, outbox, options)
+    communicator.start()
+    ...                                   # the compute thread puts requests into the outbox
+    communicator.finish()                 # keeps serving until every worker has finished
+
+It owns every call of the transport between `start` and the end of `finish`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from layup_jax.errors import PeerFailedError, TransportError
+from layup_jax.transport.base import Kind, Message, Pending, Transport
+from layup_jax.transport.handshake import Handshake
+from layup_jax.transport.outbox import Outbox
+from layup_jax.transport.pacing import Pacing
+from layup_jax.transport.reductions import Reductions
+from layup_jax.types import Array, Exchange, Request
+
+_EMPTY = np.empty(0, np.uint8)
+_FIRST_IDLE_SECONDS = 0.0005
+_RETRY_SECONDS = 0.002
+
+
+class Port(Protocol):
+    """What the communication thread needs of the parameter store."""
+
+    dtypes: tuple[np.dtype, ...]
+
+    def outgoing(self, segment: int) -> Array:
+        """The vector to send now."""
+        ...
+
+    def incoming(self, segment: int, sent: Array | None, received: Array | np.ndarray) -> None:
+        """Merges what arrived."""
+        ...
+
+
+class CommunicationOptions(NamedTuple):
+    """How the communication thread behaves.
+
+    Attributes:
+      share: of one processor's time that own requests may take; 1 for no limit.
+      sends_in_flight: pushes under way to one peer, above which others are asked in its place.
+      idle_seconds: longest sleep between two looks at the network when nothing happens.
+      stop_seconds: how long `finish` waits for the other workers after a failure.
+    """
+
+    share: float = 1.0
+    sends_in_flight: int = 4
+    idle_seconds: float = 0.002
+    stop_seconds: float = 10.0
+
+
+class CommunicationStatistics(NamedTuple):
+    """Counts since the start; times in seconds.
+
+    Attributes:
+      messages_sent: pushes and one-segment exchanges.
+      messages_received: the same, from peers.
+      sent_bytes: parameters and weights, without protocol messages.
+      asked: requests by the strategy.
+      coalesced: requests that a newer one replaced before they were served.
+      busy: proposals that were turned down.
+      reply_seconds: waiting for answers to proposals.
+      swap_seconds: inside exchanges.
+      thread_seconds: processor time of the communication thread.
+    """
+
+    messages_sent: int
+    messages_received: int
+    sent_bytes: int
+    asked: int
+    coalesced: int
+    busy: int
+    reply_seconds: float
+    swap_seconds: float
+    thread_seconds: float
+
+
+class Communicator:
+    """One worker's communication thread.
+
+    Threads: the worker's thread starts, finishes and reads; the rest happens inside.
+    Blocks: `finish` until every worker has finished, or `stop_seconds` after a failure.
+    After finish: the thread has ended; statistics stay readable.
+    """
+
+    def __init__(
+        self, transport: Transport, port: Port, outbox: Outbox, options: CommunicationOptions
+    ):
+        """Takes what it serves. Nothing runs before `start`."""
+        self.reductions = Reductions(transport)
+        self._transport = transport
+        self._port = port
+        self._outbox = outbox
+        self._options = options
+        self._handshake = Handshake(transport, self._exchange)
+        self._pacing = Pacing(options.share)
+        self._longest_idle = options.idle_seconds
+        self._pushes: dict[int, list[Pending]] = {}
+        self._controls: list[Pending] = []
+        self._finished: set[int] = set()
+        self._retry_at = 0.0
+        self._backoff = random.Random(transport.rank)
+        self._pushed = self._received = self._pushed_bytes = 0
+        self._thread_seconds = 0.0
+        self._finishing = threading.Event()
+        self._failing = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(
+            target=self._run, name=f"layup-communication-{transport.rank}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What went wrong in this thread or on another worker; None if nothing did."""
+        return self._error
+
+    def finish(self, *, failed: bool = False) -> None:
+        """Serves what was asked for, then peers, until every worker has come here; ends the thread.
+
+        Args:
+          failed: drops what was asked for, and tells all workers to stop because this one failed.
+        """
+        self._outbox.close()
+        if failed:
+            self._failing.set()
+        self._finishing.set()
+        self._thread.join()
+
+    def statistics(self) -> CommunicationStatistics:
+        """A snapshot of the counts."""
+        outbox, handshake = self._outbox.statistics(), self._handshake.statistics()
+        return CommunicationStatistics(
+            messages_sent=self._pushed + handshake.exchanges,
+            messages_received=self._received + handshake.exchanges,
+            sent_bytes=self._pushed_bytes + handshake.sent_bytes,
+            asked=outbox.asked,
+            coalesced=outbox.coalesced,
+            busy=handshake.busy,
+            reply_seconds=handshake.reply_seconds,
+            swap_seconds=handshake.swap_seconds,
+            thread_seconds=self._thread_seconds,
+        )
+
+    def _run(self) -> None:
+        try:
+            self._serve_until(self._finishing.is_set)
+        except BaseException as error:
+            self._error = self._error or error
+        try:
+            self._stop()
+        except BaseException as error:
+            self._error = self._error or error
+
+    def _stop(self) -> None:
+        """Serves what is still asked for, says so, and serves the others until all have done so."""
+        self._serve_until(self._quiet)
+        self._tell_all(Kind.FAILED if self._failed else Kind.FINISHED)
+        self._serve_until(self._quiet)
+        self._serve_until(self._transport.barrier().done)
+
+    @property
+    def _failed(self) -> bool:
+        return self._failing.is_set() or self._error is not None
+
+    def _quiet(self) -> bool:
+        """Nothing of ours is under way; what is still asked for is dropped after a failure."""
+        if self._failed:
+            while self._outbox.take():
+                pass
+        return not (self._outbox or self._handshake.is_open or self._pushes or self._controls)
+
+    def _serve_until(self, condition: Callable[[], bool]) -> None:
+        """The loop of the thread: one look at everything, and a growing sleep when nothing happens."""
+        idle = _FIRST_IDLE_SECONDS
+        started = time.monotonic()
+        while not condition():
+            if self._step():
+                idle = _FIRST_IDLE_SECONDS
+                continue
+            waited = time.monotonic() - started
+            if self._failed and self._finishing.is_set() and waited > self._options.stop_seconds:
+                raise TransportError(
+                    f"worker {self._transport.rank} stops after a failure, but the others did not "
+                    f"within {self._options.stop_seconds:.0f} s; end them by hand"
+                )
+            self._thread_seconds = time.thread_time()
+            time.sleep(idle)
+            waits_for_answer = self._handshake.is_open  # while the peer may be spinning in a swap
+            idle = min(2 * idle, _FIRST_IDLE_SECONDS if waits_for_answer else self._longest_idle)
+
+    def _step(self) -> bool:
+        """Does what can be done now; whether there was anything."""
+        message = self._transport.poll()
+        if message is not None:
+            with self._pacing.work():
+                self._take(message)
+        self._forget_completed()
+        self.reductions.advance()
+        return self._serve_outbox() or message is not None
+
+    def _take(self, message: Message) -> None:
+        if message.kind == Kind.PUSH:
+            body = message.body.view(self._port.dtypes[message.segment])
+            self._port.incoming(message.segment, None, body)
+            self._received += 1
+        elif message.kind == Kind.PROPOSE:
+            reply = self._handshake.proposed(message)
+            if reply is not None:
+                self._controls.append(reply)
+        elif message.kind in (Kind.ACCEPT, Kind.BUSY):
+            declined = self._handshake.answered(message)
+            self._outbox.restore(tuple(Exchange(each, message.source) for each in declined))
+            if declined:
+                wait = _RETRY_SECONDS * (1 + self._backoff.random())
+                self._retry_at = time.perf_counter() + wait
+        elif message.kind == Kind.FINISHED:
+            self._finished.add(message.source)
+        else:
+            self._error = self._error or PeerFailedError(f"worker {message.source} failed first")
+            self._finished.add(message.source)
+
+    def _serve_outbox(self) -> bool:
+        draining = self._finishing.is_set()
+        if not self._outbox or self._handshake.is_open or self._failed:
+            return False
+        if not draining and not self._pacing.ready():
+            return False
+        if time.perf_counter() < self._retry_at:
+            return False
+        group = self._outbox.take()
+        unfinished = self._unfinished()
+        free = [peer for peer in unfinished if not self._is_congested(peer)]
+        if unfinished and not free:
+            self._outbox.restore(group)
+            return False
+        if unfinished:
+            peer = group[0].peer if group[0].peer in free else self._backoff.choice(free)
+            with self._pacing.work():
+                self._request(group, peer)
+        return True
+
+    def _request(self, group: tuple[Request, ...], peer: int) -> None:
+        segments = tuple(entry.segment for entry in group)
+        if isinstance(group[0], Exchange):
+            self._controls.append(self._handshake.propose(peer, segments))
+            return
+        for segment in segments:
+            self._push(segment, peer)
+
+    def _push(self, segment: int, peer: int) -> None:
+        body = np.asarray(self._port.outgoing(segment)).view(np.uint8)
+        pending = self._transport.send(peer, Kind.PUSH, segment, body)
+        self._pushes.setdefault(peer, []).append(pending)
+        self._pushed += 1
+        self._pushed_bytes += body.nbytes
+
+    def _exchange(self, peer: int, segment: int) -> int:
+        sent = self._port.outgoing(segment)
+        received = self._transport.swap(peer, segment, sent)
+        self._port.incoming(segment, sent, received)
+        return sent.nbytes
+
+    def _unfinished(self) -> list[int]:
+        """The other workers that still train."""
+        gone = self._finished | {self._transport.rank}
+        return [peer for peer in range(self._transport.size) if peer not in gone]
+
+    def _is_congested(self, peer: int) -> bool:
+        """Whether a peer is slow to take what it was sent; others are then asked in its place."""
+        return len(self._pushes.get(peer, ())) >= self._options.sends_in_flight
+
+    def _tell_all(self, kind: Kind) -> None:
+        for peer in range(self._transport.size):
+            if peer != self._transport.rank:
+                self._controls.append(self._transport.send(peer, kind, 0, _EMPTY))
+
+    def _forget_completed(self) -> None:
+        self._controls = [each for each in self._controls if not each.done()]
+        for peer, sent in list(self._pushes.items()):
+            self._pushes[peer] = [each for each in sent if not each.done()]
+            if not self._pushes[peer]:
+                del self._pushes[peer]

@@ -1,0 +1,164 @@
+"""Workers as MPI processes: mpi4py for control and pushes, a data plane for exchanges.
+
+    transport = MpiTransport(data_plane="mpi4jax")     # under mpirun or srun
+
+Every worker must make its transport in the same order, because making one duplicates communicators.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from layup_jax.errors import TransportError
+from layup_jax.transport.base import Kind, Message, Pending
+from layup_jax.types import Array
+
+_KIND_SHIFT = 3  # a tag is (segment << 3) + kind; MPI guarantees tags up to 32767
+_SLEEP_SECONDS = 0.0002
+_LEVELS = {
+    MPI.THREAD_SINGLE: "MPI_THREAD_SINGLE",
+    MPI.THREAD_FUNNELED: "MPI_THREAD_FUNNELED",
+    MPI.THREAD_SERIALIZED: "MPI_THREAD_SERIALIZED",
+    MPI.THREAD_MULTIPLE: "MPI_THREAD_MULTIPLE",
+}
+
+
+def thread_level() -> str:
+    """Name of the thread support level that MPI was initialised with."""
+    return _LEVELS[MPI.Query_thread()]
+
+
+def require_threads() -> None:
+    """Refuses an MPI that may not be called from the communication thread.
+
+    Raises:
+      TransportError: the level is below MPI_THREAD_MULTIPLE.
+    """
+    if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
+        raise TransportError(
+            "the communication thread needs MPI_THREAD_MULTIPLE, but MPI was initialised with "
+            f"{thread_level()}; unset MPI4PY_RC_THREAD_LEVEL and use an MPI built with threads"
+        )
+
+
+class _Sending:
+    """A non-blocking operation and the buffer that must outlive it."""
+
+    def __init__(self, request: MPI.Request, body: np.ndarray | None = None):
+        self._request = request
+        self._body = body
+
+    def done(self) -> bool:
+        if self._request == MPI.REQUEST_NULL or self._request.Test():
+            self._body = None
+            return True
+        return False
+
+
+class HostPlane:
+    """Exchanges through host memory with non-blocking mpi4py calls, waited for with back-off."""
+
+    name = "host"
+
+    def __init__(self, communicator: MPI.Intracomm):
+        """Takes a communicator that nobody else uses."""
+        self._communicator = communicator
+
+    def prepare(self, vector: Array) -> None:
+        """Nothing to compile."""
+
+    def swap(self, peer: int, segment: int, vector: Array) -> np.ndarray:
+        """See `Transport.swap`; the vector leaves as a zero-copy view where its device allows."""
+        mine = np.asarray(vector)
+        theirs = np.empty_like(mine)
+        requests = [
+            self._communicator.Irecv(theirs, source=peer, tag=segment),
+            self._communicator.Isend(mine, dest=peer, tag=segment),
+        ]
+        while not MPI.Request.Testall(requests):
+            time.sleep(_SLEEP_SECONDS)
+        return theirs
+
+
+def make_plane(name: str):
+    """The named data plane (mpi4jax | host) on a communicator of its own.
+
+    Raises:
+      TransportError: mpi4jax is asked for and cannot be imported.
+    """
+    if name == "host":
+        return HostPlane(MPI.COMM_WORLD.Dup())
+    try:
+        from layup_jax.transport.mpi4jax_plane import Mpi4jaxPlane
+    except ImportError as error:
+        raise TransportError(
+            f"the data plane mpi4jax needs a working mpi4jax, got '{error}'; "
+            "run 'make env' again or use --config.transport.data_plane=host"
+        ) from error
+    return Mpi4jaxPlane(MPI.COMM_WORLD.Dup())
+
+
+class MpiTransport:
+    """One MPI process's endpoint; see `Transport`."""
+
+    def __init__(self, data_plane: str):
+        """Duplicates MPI_COMM_WORLD: collective over all workers.
+
+        Raises:
+          TransportError: too low a thread level, or no such data plane here.
+        """
+        require_threads()
+        self._messages = MPI.COMM_WORLD.Dup()
+        self._barriers = MPI.COMM_WORLD.Dup()
+        self._sums = MPI.COMM_WORLD.Dup()  # apart: workers may be at different sums at a barrier
+        self._plane = make_plane(data_plane)
+        self.rank = self._messages.Get_rank()
+        self.size = self._messages.Get_size()
+        self.data_plane = self._plane.name
+
+    def send(self, peer: int, kind: Kind, segment: int, body: np.ndarray) -> Pending:
+        """A synchronous-mode send: it completes only when the peer has matched it."""
+        view = body.view(np.uint8)
+        tag = (segment << _KIND_SHIFT) + kind
+        return _Sending(self._messages.Issend([view, MPI.BYTE], dest=peer, tag=tag), view)
+
+    def poll(self) -> Message | None:
+        """Matched probe and receive, into a buffer of its own."""
+        status = MPI.Status()
+        message = self._messages.Improbe(status=status)
+        if message is None:
+            return None
+        body = np.empty(status.Get_count(MPI.BYTE), np.uint8)
+        message.Recv([body, MPI.BYTE])
+        segment, kind = divmod(status.Get_tag(), 1 << _KIND_SHIFT)
+        return Message(status.Get_source(), Kind(kind), segment, body)
+
+    def prepare(self, vector: Array) -> None:
+        """By the data plane."""
+        self._plane.prepare(vector)
+
+    def swap(self, peer: int, segment: int, vector: Array) -> Array | np.ndarray:
+        """By the data plane."""
+        return self._plane.swap(peer, segment, vector)
+
+    def barrier(self) -> Pending:
+        """MPI_Ibarrier."""
+        return _Sending(self._barriers.Ibarrier())
+
+    def all_reduce(self, vector: np.ndarray) -> Pending:
+        """MPI_Iallreduce in place."""
+        return _Sending(self._sums.Iallreduce(MPI.IN_PLACE, vector), vector)
+
+    def gather(self, value: Any) -> list[Any]:
+        """All values everywhere; waits with back-off, for workers may be minutes apart."""
+        arrived = _Sending(self._barriers.Ibarrier())
+        while not arrived.done():
+            time.sleep(10 * _SLEEP_SECONDS)
+        return self._barriers.allgather(value)
+
+    def close(self) -> None:
+        """Nothing: communicators are freed by MPI_Finalize, which is collective anyway."""

@@ -1,0 +1,89 @@
+"""What this worker wants communicated: one entry for each segment, the newest request wins.
+
+    outbox.put(Exchange(segment=3, peer=1))
+    outbox.take()          # the oldest entry, with all others of its kind and peer
+
+Memory is bounded by the number of segments. On a slow link messages become fresher and rarer, and
+the compute thread never waits.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import NamedTuple
+
+from layup_jax.types import Request
+
+
+class OutboxStatistics(NamedTuple):
+    """Counts since the start.
+
+    Attributes:
+      asked: requests put.
+      coalesced: requests replaced by a newer one before they were served.
+    """
+
+    asked: int
+    coalesced: int
+
+
+class Outbox:
+    """Coalescing set of requests.
+
+    Threads: the compute thread puts, the communication thread takes. Blocks: never.
+    After close: `put` is ignored; `take` still empties what is there.
+    """
+
+    def __init__(self) -> None:
+        """Starts empty and open."""
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[int, Request] = OrderedDict()
+        self._closed = False
+        self._asked = 0
+        self._coalesced = 0
+
+    def put(self, request: Request) -> None:
+        """Adds a request; an older one for the same segment is dropped, its place in line kept."""
+        with self._lock:
+            if self._closed:
+                return
+            self._asked += 1
+            self._coalesced += request.segment in self._entries
+            self._entries[request.segment] = request
+
+    def take(self) -> tuple[Request, ...]:
+        """Removes and returns the oldest entry and all with the same kind and peer; () if empty."""
+        with self._lock:
+            if not self._entries:
+                return ()
+            oldest = next(iter(self._entries.values()))
+            group = tuple(
+                entry
+                for entry in self._entries.values()
+                if type(entry) is type(oldest) and entry.peer == oldest.peer
+            )
+            for entry in group:
+                del self._entries[entry.segment]
+            return group
+
+    def restore(self, group: tuple[Request, ...]) -> None:
+        """Puts a taken group back at the head of the line, except where a newer request exists."""
+        with self._lock:
+            for entry in reversed(group):
+                if entry.segment not in self._entries:
+                    self._entries[entry.segment] = entry
+                    self._entries.move_to_end(entry.segment, last=False)
+
+    def close(self) -> None:
+        """Takes no more requests; idempotent."""
+        with self._lock:
+            self._closed = True
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def statistics(self) -> OutboxStatistics:
+        """A snapshot of the counts."""
+        with self._lock:
+            return OutboxStatistics(self._asked, self._coalesced)

@@ -1,0 +1,58 @@
+"""The records that cross module boundaries: what a segment is made of, and what a strategy asks for.
+
+Nouns: `SegmentState` (one segment's arrays), `Push` and `Exchange` (requests for communication),
+`SegmentUpdated` (the event that makes a strategy ask).
+
+    state = SegmentState(params, optimizer.init(params), model_state, mixing)
+    requests = strategy.requests(SegmentUpdated(segment=3, step=17), key)
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+
+PyTree: TypeAlias = Any
+Array: TypeAlias = jax.Array
+
+
+class SegmentState(NamedTuple):
+    """Everything one worker holds for one segment; immutable, replaced as a whole.
+
+    Attributes:
+      params: pytree of trainable arrays.
+      opt_state: the optax state of these parameters. None where a function must not touch it.
+      model_state: pytree of what a layer carries from step to step without gradient (batch
+        statistics); () if nothing.
+      mixing: the strategy's own state of this segment (a push-sum weight, say); () if nothing.
+    """
+
+    params: PyTree
+    opt_state: PyTree
+    model_state: PyTree
+    mixing: PyTree
+
+
+class SegmentUpdated(NamedTuple):
+    """Event: the backward pass of `step` has just updated `segment`."""
+
+    segment: int
+    step: int
+
+
+class Push(NamedTuple):
+    """Request: send this segment to `peer` and do not wait for anything in return."""
+
+    segment: int
+    peer: int
+
+
+class Exchange(NamedTuple):
+    """Request: swap this segment with `peer`; both sides merge what they get."""
+
+    segment: int
+    peer: int
+
+
+Request: TypeAlias = Push | Exchange

@@ -1,0 +1,380 @@
+"""One worker: the page where data, model, strategy, store, pipeline and transport meet.
+
+worker = Worker(task, engine, config, transport, sinks)
+result = worker.run(loader, stop)
+
+loader -> pipeline (forward, backward) -> store <-> communication thread <-> peers
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import resource
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import jax
+import numpy as np
+import optax
+
+from layup_jax.clock import WallClock
+from layup_jax.config import RunConfig
+from layup_jax.draws import Draws
+from layup_jax.engine.engine import Engine, Moment
+from layup_jax.engine.evaluate import Model
+from layup_jax.engine.port import Port
+from layup_jax.errors import PeerFailedError, TransportError
+from layup_jax.evaluations import Evaluations, Measured
+from layup_jax.losses import accuracy
+from layup_jax.metrics.records import Line, StepRecord
+from layup_jax.models.layers import LayeredModel
+from layup_jax.pipeline.interleaved import Interleaved, StepResult
+from layup_jax.store import ParameterStore
+from layup_jax.strategies.base import Strategy
+from layup_jax.transport.base import Transport
+from layup_jax.transport.communicator import (
+    CommunicationOptions,
+    CommunicationStatistics,
+    Communicator,
+)
+from layup_jax.transport.outbox import Outbox
+from layup_jax.types import Array, PyTree, SegmentUpdated
+
+T = TypeVar("T")
+_IDLE_SECONDS = {True: 0.004, False: 0.05}  # by whether the strategy communicates
+
+
+class Task(NamedTuple):
+    """What is trained, whatever the algorithm.
+
+    Attributes:
+      model: the layers.
+      loss: (outputs of the last layer, batch) -> scalar.
+      optimizer: any optax transformation; applied to each segment by itself.
+      test: record with `inputs` and `labels` to evaluate on; None evaluates nothing.
+      metric: (outputs, batch) -> scalar mean over samples, higher is better.
+    """
+
+    model: LayeredModel
+    loss: Callable[[Any, Any], Array]
+    optimizer: optax.GradientTransformation
+    test: PyTree | None = None
+    metric: Callable[[Any, Any], Array] = accuracy
+
+
+class Sink(Protocol):
+    """Where a worker's metrics go."""
+
+    def write(self, line: Line) -> None:
+        """Takes one line, on the compute thread; must be quick."""
+        ...
+
+    def close(self) -> None:
+        """Writes what is left."""
+        ...
+
+
+class WorkerResult(NamedTuple):
+    """What one worker reports at the end.
+
+    Attributes:
+      rank: of the worker.
+      interrupted: whether it was told to stop early.
+      failure: the sentence of what went wrong here; None if nothing did.
+      steps: trained.
+      samples: trained.
+      train_seconds: from start to last step, evaluation left out.
+      wall_seconds: from start until every worker had finished.
+      final: evaluation at the end; None after a failure.
+      time_to_target_seconds: of training until the mean model reached the target; rank 0 only.
+      staleness_mean: over steps and segments.
+      communication: counts of the communication thread.
+      peak_rss_bytes: largest resident memory of the process.
+    """
+
+    rank: int
+    interrupted: bool
+    failure: str | None
+    steps: int
+    samples: int
+    train_seconds: float
+    wall_seconds: float
+    final: Measured | None
+    time_to_target_seconds: float | None
+    staleness_mean: float
+    communication: CommunicationStatistics
+    peak_rss_bytes: int
+
+
+class Worker:
+    """Trains on one rank, once.
+
+    Threads: one calls `run`; the communication thread is started and ended inside.
+
+    Attributes:
+      error: what ended `run` early, None if nothing did.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        engine: Engine,
+        config: RunConfig,
+        transport: Transport,
+        sinks: Sequence[Sink] = (),
+    ):
+        """Builds the parts; nothing is compiled or sent yet."""
+        rank = transport.rank
+        strategy = engine.strategy
+        self.error: BaseException | None = None
+        self._config = config
+        self._transport = transport
+        self._sinks = tuple(sinks)
+        self._strategy = strategy
+        self._draws = Draws(config.seed, rank)
+        self._clock = WallClock()
+        self._engine = engine
+        self._store = ParameterStore(engine.init())
+        self._pipeline = Interleaved(engine, self._store, self._clock, self._ask)
+        self._outbox = Outbox()
+        self._port = Port(self._store, engine.wire, self._clock)
+        self._communicator = Communicator(
+            transport, self._port, self._outbox, _options(config, strategy)
+        )
+        self._evaluations = Evaluations(
+            engine.evaluator,
+            strategy,
+            self._communicator.reductions,
+            rank,
+            self._write,
+            task.test,
+        )
+        self._progress = _Progress(len(engine))
+        self._delay_seconds = config.delay.seconds if rank in config.delay.ranks else 0.0
+
+    def run(self, loader: Iterator[PyTree], stop: threading.Event | None = None) -> WorkerResult:
+        """Trains until the configured end. Collective: every worker must call it.
+
+        Args:
+          loader: endless batches; records with `inputs`.
+          stop: ends the training after the current step when set.
+
+        Returns:
+          The result; after a failure too, with the error in `self.error`.
+        """
+        first = next(loader)
+        self._attempt(lambda: self._warm_up(first))
+        start, interrupted = time.perf_counter(), False
+        if self._all_well():
+            self._clock.restart()
+            self._communicator.start()
+            train = functools.partial(self._train, itertools.chain([first], loader), stop)
+            interrupted = bool(self._attempt(train))
+            seconds = self._clock.now()
+            self._communicator.finish(failed=self.error is not None)
+            self.error = self.error or self._communicator.error
+            return self._result(seconds, interrupted, time.perf_counter() - start)
+        return self._result(0.0, interrupted, 0.0)
+
+    def _attempt(self, function: Callable[[], T]) -> T | None:
+        """Runs a function and keeps its error for later: every worker must reach the next meeting."""
+        try:
+            return function()
+        except BaseException as error:
+            self.error = error
+            return None
+
+    @property
+    def cut_off(self) -> TransportError | None:
+        """Why the other workers cannot be reached any more; None if they can."""
+        return self.error if isinstance(self.error, TransportError) else None
+
+    @property
+    def mean(self) -> Model | None:
+        """The weighted mean over workers at the end of a run; None before, and after a failure."""
+        return self._evaluations.final_mean
+
+    def _warm_up(self, batch: PyTree) -> None:
+        """Compiles everything that training will call, on states that are then thrown away."""
+        warm = Interleaved(self._engine, self._store, self._clock, lambda event: None)
+        with self._engine.compiling:
+            for _ in range(2):
+                warm.step(batch, self._moment())
+            if self._strategy.communicates and self._transport.size > 1:
+                self._port.warm_up(None if self._strategy.one_way else self._transport.prepare)
+            self._evaluations.warm_up(self._store.snapshot())
+        self._store.restart(self._engine.init())
+
+    def _moment(self) -> Moment:
+        return Moment(*self._draws, self._progress.steps)
+
+    def _ask(self, event: SegmentUpdated) -> None:
+        for request in self._strategy.requests(event, self._draws):
+            self._outbox.put(request)
+
+    def _train(self, loader: Iterator[PyTree], stop: threading.Event | None) -> bool:
+        """The training loop; returns whether it was interrupted."""
+        progress = self._progress
+        while not self._at_end():
+            if stop is not None and stop.is_set():
+                return True
+            if self._communicator.error is not None:
+                raise self._communicator.error
+            start = time.perf_counter()
+            batch = next(loader)
+            progress.data_seconds += time.perf_counter() - start
+            if self._delay_seconds:
+                time.sleep(self._delay_seconds)
+            result = self._pipeline.step(batch, self._moment())
+            progress.add(result, jax.tree.leaves(batch)[0].shape[0])
+            self._after_step(result)
+        self._pipeline.finish()
+        return False
+
+    def _at_end(self) -> bool:
+        stop = self._config.stop
+        if stop.steps is not None and self._progress.steps >= stop.steps:
+            return True
+        return stop.seconds is not None and self._clock.now() >= stop.seconds
+
+    def _after_step(self, result: StepResult) -> None:
+        steps = self._progress.steps
+        if steps % self._config.log_every_steps == 0:
+            self._report_step(float(result.loss))
+        every = self._config.evaluation.every_steps
+        if every and steps % every == 0:
+            with self._clock.paused():
+                self._evaluations.ask(steps, self._clock.now(), self._store.snapshot())
+        if self._evaluations.is_due():
+            with self._clock.paused():
+                self._evaluations.collect()
+
+    def _report_step(self, loss: float) -> None:
+        progress, counts = self._progress, self._communicator.statistics()
+        seconds = self._clock.now()
+        weights = self._push_sum_weights()
+        line = StepRecord(
+            rank=self._transport.rank,
+            step=progress.steps,
+            train_seconds=seconds,
+            loss=loss,
+            step_seconds=progress.lap(seconds),
+            samples=progress.samples,
+            staleness=progress.take_staleness(),
+            messages_sent=counts.messages_sent,
+            messages_received=counts.messages_received,
+            sent_bytes=counts.sent_bytes,
+            waiting_seconds={
+                "data": progress.data_seconds,
+                "store": self._store.waited_seconds(),
+                "reply": counts.reply_seconds,
+                "swap": counts.swap_seconds,
+                "evaluation": self._clock.paused_seconds(),
+            },
+            push_sum_weight_min=min(weights, default=None),
+            push_sum_weight_max=max(weights, default=None),
+        )
+        self._write(line)
+
+    def _push_sum_weights(self) -> list[float]:
+        if not self._strategy.one_way:
+            return []
+        return [float(self._strategy.weight(state)) for state in self._store.snapshot()]
+
+    def _write(self, line: Line) -> None:
+        for sink in self._sinks:
+            sink.write(line)
+
+    def _result(self, seconds: float, interrupted: bool, wall_seconds: float) -> WorkerResult:
+        final = self._final(seconds) if self._all_well() else None
+        return WorkerResult(
+            rank=self._transport.rank,
+            interrupted=interrupted,
+            failure=self._failure(),
+            steps=self._progress.steps,
+            samples=self._progress.samples,
+            train_seconds=seconds,
+            wall_seconds=wall_seconds,
+            final=final,
+            time_to_target_seconds=self._time_to_target(),
+            staleness_mean=self._progress.staleness_mean(),
+            communication=self._communicator.statistics(),
+            peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+
+    def _failure(self) -> str | None:
+        """What went wrong here; a worker that stopped because of another one has nothing to add."""
+        if self.error is None or isinstance(self.error, PeerFailedError):
+            return None
+        return str(self.error) or repr(self.error)
+
+    def _all_well(self) -> bool:
+        """Whether no worker failed, asked of all of them; a dead one cannot be asked."""
+        if self.cut_off:
+            return False
+        well = self._transport.gather(self.error is None)
+        if not all(well) and self.error is None:
+            self.error = PeerFailedError(f"worker {well.index(False)} failed first")
+        return all(well)
+
+    def _final(self, seconds: float) -> Measured:
+        """The last evaluation, of which the weighted mean over workers is the result of the run."""
+        self._communicator.reductions.settle()
+        self._evaluations.collect()
+        self._evaluations.ask(self._progress.steps, seconds, self._store.snapshot())
+        self._communicator.reductions.settle()
+        return self._evaluations.finish()
+
+    def _time_to_target(self) -> float | None:
+        for each in self._evaluations.measured:
+            if each.mean is not None and each.mean.metric >= self._config.evaluation.target:
+                return each.train_seconds
+        return None
+
+
+class _Progress:
+    """What a worker has done so far."""
+
+    def __init__(self, num_segments: int):
+        self.steps = 0
+        self.samples = 0
+        self.data_seconds = 0.0
+        self._staleness = np.zeros(num_segments)
+        self._staleness_before = np.zeros(num_segments)
+        self._lap_steps = 0
+        self._lap_seconds = 0.0
+
+    def add(self, result: StepResult, samples: int) -> None:
+        """Counts one step."""
+        self.steps += 1
+        self.samples += samples
+        self._staleness += result.staleness
+
+    def lap(self, seconds: float) -> float:
+        """Mean seconds of a step since the last lap, which also supplies `take_staleness`."""
+        steps, self._lap_steps = self.steps - self._lap_steps, self.steps
+        since, self._lap_seconds = seconds - self._lap_seconds, seconds
+        self._per_step = 1 / max(steps, 1)
+        return since * self._per_step
+
+    def take_staleness(self) -> tuple[float, ...]:
+        """Mean staleness of each segment over the lap just ended."""
+        mean = (self._staleness - self._staleness_before) * self._per_step
+        self._staleness_before = self._staleness.copy()
+        return tuple(mean.tolist())
+
+    def staleness_mean(self) -> float:
+        """Mean over all steps and segments."""
+        return float(np.mean(self._staleness)) / max(self.steps, 1)
+
+
+def _options(config: RunConfig, strategy: Strategy) -> CommunicationOptions:
+    share = config.transport.share
+    return CommunicationOptions(
+        share=1.0 if share is None else share,
+        sends_in_flight=config.transport.sends_in_flight,
+        idle_seconds=_IDLE_SECONDS[strategy.communicates],
+    )

@@ -1,0 +1,86 @@
+"""Real TFDS files for the data tests, made once a session."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+_ROOT = Path(__file__).parents[2]
+_PREPARE = """
+import sys
+import sklearn.datasets, tensorflow_datasets  # slow imports first, so that the processes collide
+from layup_jax.data import prepare_source
+print("ready", flush=True)
+sys.stdin.readline()
+builder = prepare_source("digits", sys.argv[1])
+print({split: info.num_examples for split, info in builder.info.splits.items()})
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="session")
+def raced_preparation(tmp_path_factory):
+    """Two processes prepare digits in one folder at once: (folder, exit codes, last lines)."""
+    folder = tmp_path_factory.mktemp("tfds")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-c", _PREPARE, str(folder)]
+    racers = [subprocess.Popen(command, cwd=_ROOT, **pipes) for _ in range(2)]
+    for racer in racers:
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    outputs = [racer.communicate(timeout=60)[0] for racer in racers]
+    return folder, [racer.returncode for racer in racers], [o.splitlines()[-1] for o in outputs]
+
+
+@pytest.fixture(scope="session")
+def digits_dir(raced_preparation):
+    return raced_preparation[0]
+
+
+def _builder_class(class_name, features, examples, supervised_keys=("pixels", "class")):
+    """A TFDS builder that TFDS's register does not know, as if its code were elsewhere."""
+
+    def info(self):
+        return tfds.core.DatasetInfo(
+            builder=self, features=features, supervised_keys=supervised_keys
+        )
+
+    members = {
+        "VERSION": tfds.core.Version("2.1.0"),
+        "url_infos": None,
+        "_info": info,
+        "_split_generators": lambda self, _: {"train": iter(enumerate(examples))},
+        "_generate_examples": lambda self: None,
+    }
+    with tfds.core.registered.skip_registration():
+        return type(class_name, (tfds.core.GeneratorBasedBuilder,), members)
+
+
+def _pixels(length):
+    return tfds.features.Tensor(shape=(length,), dtype=np.uint8)
+
+
+@pytest.fixture(scope="session")
+def foreign_dir(tmp_path_factory):
+    """A folder with three data sets on disk and no code for them."""
+    folder = tmp_path_factory.mktemp("foreign")
+    label = tfds.features.ClassLabel(num_classes=3)
+    even = [{"pixels": np.full(4, i, np.uint8), "class": i % 3} for i in range(60)]
+    ragged = [{"pixels": np.zeros(1 + i, np.uint8), "class": 0} for i in range(4)]
+    fixed = {"pixels": _pixels(4), "class": label}
+    for builder in (
+        _builder_class("TinyLetters", tfds.features.FeaturesDict(fixed), even),
+        _builder_class("TinyKeyless", tfds.features.FeaturesDict(fixed), even[:5], None),
+        _builder_class(
+            "TinyRagged",
+            tfds.features.FeaturesDict({"pixels": _pixels(None), "class": label}),
+            ragged,
+        ),
+    ):
+        builder(data_dir=folder, file_format="array_record").download_and_prepare()
+    return folder

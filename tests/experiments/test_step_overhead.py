@@ -1,0 +1,87 @@
+"""step_overhead: its arithmetic on made-up timings, its pictures, and one case for real."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.report import publish, read_results, write_results
+from experiments.step_overhead.__main__ import summarise
+from experiments.step_overhead.measure import CASES
+from experiments.step_overhead.plot import PICTURES, table
+from tests.metrics.test_figure import check_picture
+
+ROOT = Path(__file__).parents[2]
+KEYS = {
+    "layerwise_over_fused",
+    "layerwise_over_fused_unbound",
+    "step_seconds_layerwise",
+    "step_seconds_fused",
+    "step_seconds_layerwise_unbound",
+    "step_seconds_fused_unbound",
+    "compile_seconds_layerwise",
+    "compile_seconds_fused",
+    "segments",
+    "jitted_calls",
+    "overhead_seconds",
+    "dispatch_seconds",
+    "dispatch_share_of_overhead",
+    "rounds",
+}
+AUTO_KEYS = {"auto_over_fused", "auto_over_fused_unbound", "partition"}
+
+
+def test_numbers_of_a_case(printed):
+    case = summarise(*printed)
+    assert case.keys() == KEYS | AUTO_KEYS
+    assert case["layerwise_over_fused"] == pytest.approx(1.2)
+    assert case["layerwise_over_fused_unbound"] == pytest.approx(1.6)
+    assert case["auto_over_fused"] == pytest.approx(1.0)
+    assert case["jitted_calls"] == 23
+    assert case["dispatch_seconds"] == pytest.approx(0.001)
+    assert case["dispatch_share_of_overhead"] == pytest.approx(0.5)
+
+
+def test_without_overhead_there_is_no_share_of_it(printed):
+    compiled, steps = printed
+    steps["bound"]["rounds"]["layer"] = steps["bound"]["rounds"]["model"]
+    case = summarise(compiled, steps)
+    assert case["dispatch_share_of_overhead"] is None
+    assert table({"mlp": case})
+
+
+def test_pictures_need_nothing_but_results(printed, environment, tmp_path):
+    folder = tmp_path / "step_overhead"
+    (folder / "results").mkdir(parents=True)
+    readme = folder / "README.md"
+    readme.write_text((PICTURES.folder / "README.md").read_text())
+    results = {name: summarise(*printed) for name in CASES}
+    write_results(folder / "results", {**results, "environment": environment})
+    publish(PICTURES._replace(folder=folder), folder / "results")
+    check_picture(folder / "results" / "figure.png", least_colours=20)
+    assert "| resnet18 | 12.00 | **1.20** | 1.60 |" in readme.read_text()
+    assert "Measured 2026-01-02 in 10 minutes: Some CPU, 2 cores" in readme.read_text()
+
+
+def test_one_small_case_for_real(tmp_path):
+    before = (PICTURES.folder / "README.md").read_text()
+    command = [sys.executable, "-m", "experiments.step_overhead", f"--out={tmp_path}", "--smoke"]
+    done = subprocess.run(
+        [*command, "--cases=tiny_mlp"], cwd=ROOT, capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    results = read_results(tmp_path)
+    assert results.keys() == {"tiny_mlp", "environment"}
+    case = results["tiny_mlp"]
+    assert case.keys() == KEYS | AUTO_KEYS
+    assert case["segments"] == 12
+    assert 0.2 < case["layerwise_over_fused"] < 50
+    assert case["compile_seconds_layerwise"] > 0
+    assert {len(each) for each in case["rounds"]["bound"].values()} == {2}
+    assert results["environment"]["smoke"] is True
+    assert results["environment"]["cpu"]
+    assert (tmp_path / "figure.png").exists()
+    assert json.dumps(results, allow_nan=False)
+    assert (PICTURES.folder / "README.md").read_text() == before

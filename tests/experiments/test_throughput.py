@@ -1,0 +1,114 @@
+"""throughput: its arithmetic on made-up runs, its pictures, and short runs for real."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.report import publish, read_results, write_results
+from experiments.throughput.__main__ import METHODS, Measured, summarise
+from experiments.throughput.config import get_config
+from experiments.throughput.plot import PICTURES
+from layup_jax.config import validated
+from layup_jax.config_file import Override, overridden
+from tests.metrics.test_figure import check_picture
+
+ROOT = Path(__file__).parents[2]
+LAYUP = {"push_sum_host", "pairwise_mpi4jax"}
+RATIOS = (
+    "layup_over_local",
+    "layup_over_local_straggler",
+    "layup_over_fused",
+    "layup_over_fused_straggler",
+    "peak_rss_over_local",
+)
+
+
+@pytest.fixture
+def rounds():
+    speeds = {"fused": 200.0, "local": 100.0, "push_sum_host": 90.0, "pairwise_mpi4jax": 80.0}
+    return {
+        name + suffix: [Measured(speed * scale, 1000, 5, 4) for scale in (1.0, 3.0, 2.0)]
+        for suffix in ("", "_straggler")
+        for name, speed in speeds.items()
+    }
+
+
+def check_schema(results, count):
+    for key in RATIOS:
+        assert results[key].keys() == LAYUP
+        assert all(value > 0 for value in results[key].values())
+    assert results["samples_per_second"].keys() == {*METHODS, "straggler"}
+    assert results["samples_per_second"]["straggler"].keys() == METHODS.keys()
+    assert results["rounds"].keys() == {*METHODS, *(f"{name}_straggler" for name in METHODS)}
+    assert {len(each) for each in results["rounds"].values()} == {count}
+
+
+def test_numbers(rounds):
+    results = summarise(rounds)
+    check_schema(results, 3)
+    assert results["layup_over_local"]["push_sum_host"] == pytest.approx(0.9)
+    assert results["layup_over_fused_straggler"]["pairwise_mpi4jax"] == pytest.approx(0.4)
+    assert results["samples_per_second"]["fused"] == 400.0
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_every_method_is_a_valid_configuration(method):
+    overrides = [Override(*each[len("--config.") :].split("=")) for each in method.overrides()]
+    config = validated(overridden(get_config(), overrides))
+    assert config.strategy.name == method.strategy
+    assert config.evaluation.every_steps == 0
+
+
+def test_pictures_need_nothing_but_results(rounds, environment, tmp_path):
+    folder = tmp_path / "throughput"
+    (folder / "results").mkdir(parents=True)
+    readme = folder / "README.md"
+    readme.write_text((PICTURES.folder / "README.md").read_text())
+    settings = {"workers": 4, "run_seconds": 8.0, "delay_seconds": 0.05}
+    results = {**summarise(rounds), **settings, "environment": environment}
+    write_results(folder / "results", results)
+    publish(PICTURES._replace(folder=folder), folder / "results")
+    check_picture(folder / "results" / "figure.png", least_colours=20)
+    assert "| LayUp push-sum, host | 180 | 0.90 | 0.45 | 180 | 0.90 | 0.45 | 1.00 |" in (
+        readme.read_text()
+    )
+
+
+def _run(*words, timeout, **environ):
+    command = [sys.executable, "-m", "experiments.throughput", "--smoke", *words]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+@pytest.mark.mpi
+def test_a_failing_run_is_one_sentence(tmp_path):
+    done = _run(f"--out={tmp_path}", "--workers=2", timeout=110, JAX_PLATFORMS="nonsense")
+    assert done.returncode == 2
+    *progress, sentence = done.stderr.splitlines()
+    assert len(progress) == 1
+    assert sentence.startswith("experiments.throughput: layup train --config.strategy.name=")
+    assert "ended with status" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_workers_for_real(tmp_path):
+    words = ("--workers=2", "--rounds=1", "--seconds=0.5")
+    done = _run(f"--out={tmp_path}", *words, timeout=850)
+    assert done.returncode == 0, done.stderr
+    results = read_results(tmp_path)
+    check_schema(results, 1)
+    assert results["workers"] == 2
+    assert results["rounds"]["push_sum_host"][0]["messages_sent"] > 0
+    assert (tmp_path / "figure.png").exists()

@@ -1,0 +1,110 @@
+"""Real runs: the `layup` command and mpirun as a user starts them, on the digits data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MPIRUN = Path(sys.executable).parent / "mpirun"
+SHORT = (
+    "--config.stop.steps=12",
+    "--config.evaluation.every_steps=6",
+    "--config.log_every_steps=3",
+    "--config.partition=3",
+)
+
+
+class Result(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    output: str
+    errors: str
+
+
+def processes_named(mark: str) -> list[str]:
+    """Command lines of running processes whose environment contains `mark`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue  # ended meanwhile, or not ours
+    return [line for line in found if line.strip()]
+
+
+class Started:
+    """A running command; `finish` collects it and proves that nothing of it is left."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], mark: str):
+        self.mark = mark
+        self.process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment | {"LAYUP_TEST_MARK": mark},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def finish(self, seconds: float = 100) -> Result:
+        """Waits for the end."""
+        try:
+            output, errors = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            output, errors = self.process.communicate()
+            pytest.fail(f"did not end within {seconds} s: {output}\n{errors}")
+        left = processes_named(f"LAYUP_TEST_MARK={self.mark}")
+        assert not left, f"processes left running: {left}"
+        return Result(self.process.returncode, output, errors)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Variables of all commands: data and compiled functions are shared by the session."""
+    root = os.geteuid() == 0
+    return os.environ | {
+        "TFDS_DATA_DIR": str(tmp_path_factory.mktemp("tfds")),
+        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        **({"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"} if root else {}),
+    }
+
+
+@pytest.fixture
+def start(environment, tmp_path):
+    """Starts `layup train` on a configuration, below mpirun if `ranks` says so."""
+    count = iter(range(100))
+
+    def run(*arguments, config="digits_layup", ranks=None, short=True):
+        command = [sys.executable, "-m", "layup_jax.cli", "train"]
+        if ranks is not None:
+            command = [str(MPIRUN), "-n", str(ranks), "--oversubscribe", *command]
+        command += [f"--config=configs/{config}.py", f"--config.output={tmp_path}"]
+        command += [*(SHORT if short else ()), *arguments]
+        return Started(command, environment, f"{tmp_path.name}-{next(count)}")
+
+    return run
+
+
+def read_summary(folder: Path) -> dict:
+    """summary.json of a run folder."""
+    return json.loads((folder / "summary.json").read_text())
+
+
+def read_lines(folder: Path, rank: int) -> list[dict]:
+    """metrics.jsonl of one rank."""
+    text = (folder / f"rank{rank}" / "metrics.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]

@@ -1,0 +1,77 @@
+"""`layup train` under a real mpirun: what it writes, for every algorithm and number of workers."""
+
+import pytest
+
+from tests.integration.conftest import read_lines, read_summary
+
+pytestmark = pytest.mark.mpi
+
+ALGORITHMS = {
+    "pairwise over mpi4jax": ("digits_layup", ()),
+    "pairwise over host": ("digits_layup", ("--config.transport.data_plane=host",)),
+    "push_sum": ("digits_push_sum", ()),
+    "local": ("digits_local", ()),
+    "fused": ("digits_fused", ()),
+}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
+    config, options = ALGORITHMS[algorithm]
+    result = start("--workers=2", "--config.name=run", *options, config=config).finish()
+
+    assert result.status == 0, result.errors
+    folder = tmp_path / "run"
+    summary = read_summary(folder)
+    assert summary["status"] == "finished"
+    assert summary["steps_total"] == 24
+    assert summary["samples_total"] == 24 * 32
+    assert summary["push_sum_weight_error"] <= 1e-5
+    assert (summary["messages_sent"] > 0) == ("local" not in algorithm and "fused" not in algorithm)
+    assert summary["segments"] == (1 if algorithm == "fused" else 3)
+    assert len(summary["test_accuracy_per_worker"]) == 2
+    assert (folder / "figure.png").stat().st_size > 10_000
+    for rank in range(2):
+        kinds = [line["kind"] for line in read_lines(folder, rank)]
+        assert kinds.count("step") == 4
+        assert kinds.count("evaluation") >= 2
+    assert "test accuracy" in result.output
+
+
+@pytest.mark.parametrize("workers", [1, 3, 4, 8])
+@pytest.mark.parametrize("config", ["digits_layup", "digits_push_sum"])
+def test_any_number_of_workers(start, tmp_path, workers, config):
+    result = start(
+        f"--workers={workers}", "--config.name=run", "--config.batch_size=16", config=config
+    ).finish()
+
+    assert result.status == 0, result.errors
+    summary = read_summary(tmp_path / "run")
+    assert summary["workers"] == workers
+    assert summary["steps_total"] == 12 * workers
+    assert summary["push_sum_weight_error"] <= 1e-5
+
+
+def test_runs_below_a_users_own_mpirun(start, tmp_path):
+    result = start("--config.name=own", ranks=2).finish()
+
+    assert result.status == 0, result.errors
+    assert read_summary(tmp_path / "own")["workers"] == 2
+
+
+def test_stops_by_seconds_with_a_slow_worker(start, tmp_path):
+    result = start(
+        "--workers=2",
+        "--config.name=slow",
+        "--config.stop.steps=100000",
+        "--config.stop.seconds=2.0",
+        "--config.evaluation.every_steps=20",
+        "--config.delay.ranks=(1,)",
+        "--config.delay.seconds=0.1",
+    ).finish()
+
+    assert result.status == 0, result.errors
+    summary = read_summary(tmp_path / "slow")
+    steps = [read_lines(tmp_path / "slow", rank)[-1]["step"] for rank in range(2)]
+    assert summary["status"] == "finished"
+    assert steps[0] > 2 * steps[1]

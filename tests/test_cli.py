@@ -1,0 +1,372 @@
+"""The command line as its users meet it: real processes, their status, their one line, their end."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from layup_jax.cli import World, find_world
+from layup_jax.errors import TransportError
+from layup_jax.host import Place, jax_platform, local_place, share_of_cores
+from layup_jax.launch import Mpirun, Noise, check_pair, mpirun_command
+
+REPOSITORY = Path(__file__).parent.parent
+CONFIG = "--config=configs/digits_layup.py"
+LAYUP = (sys.executable, "-m", "layup_jax.cli")
+LAUNCH = (sys.executable, "-m", "layup_jax.launch")
+MPIRUN = (
+    *("timeout", "60", str(Path(sys.executable).parent / "mpirun")),
+    *("--allow-run-as-root", "--oversubscribe", "--bind-to", "none"),
+)
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+
+def run(*command, **changes):
+    return subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env={**environment(), **changes},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@contextmanager
+def started(*command):
+    """A process, killed if the test fails before it ends."""
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def processes_with(marker):
+    """Processes that have `marker` in their command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if marker.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def none_left(marker, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while processes_with(marker):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def assert_one_sentence(done, sentence):
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2, done.stderr
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("layup: ")
+    assert sentence in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "a command must be given, got none; use one of: train, doctor"),
+        (("trian",), "unknown command 'trian'; did you mean 'train'?"),
+        (("train",), "train needs a configuration, got none; add --config="),
+        (("train", "--config"), "expected one argument; see 'layup train --help'"),
+        (
+            ("train", CONFIG, "--wokers=2"),
+            "unknown argument '--wokers=2'; did you mean '--workers'?",
+        ),
+        (("train", CONFIG, "--workers=0"), "--workers must be at least 1, got 0"),
+        (("train", CONFIG, "--workers=-1"), "--workers must be at least 1, got -1"),
+        (("train", CONFIG, "--workers=four"), "--workers must be a number, got 'four'"),
+        (("train", "--config=configs/digits_layap.py"), "did you mean 'configs/digits_layup.py'?"),
+        (
+            ("train", CONFIG, "--config.seed"),
+            "an override needs a key and a value, got '--config.seed'",
+        ),
+        (("train", CONFIG, "--workers=2", "--config.sed=1"), "config.sed; did you mean 'seed'?"),
+        (
+            ("train", CONFIG, "--workers=2", "--config.seed", "x"),
+            "config.seed must be int, got 'x'",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments, sentence):
+    assert_one_sentence(run(*LAYUP, *arguments), sentence)
+
+
+def test_debug_adds_the_traceback():
+    done = run(*LAYUP, "train", CONFIG, "--debug", "--config.sed=1")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("layup: unknown key")
+
+
+def test_help_shows_commands_and_overrides():
+    done = run(*LAYUP, "--help")
+    assert done.returncode == 0
+    assert all(word in done.stdout for word in ("train", "doctor", "mpirun -n 4", "srun"))
+    done = run(*LAYUP, "train", "--help")
+    assert done.returncode == 0
+    words = ("--workers", "--overwrite", "--debug", "--data_dir", "--config.KEY=VALUE", "Ctrl-C")
+    assert all(word in done.stdout for word in words)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("--config.model.name=con", "unknown config.model.name 'con'; did you mean 'conv'?"),
+        ("--config.batch_size=900", "batch_size must be at most 718, one worker's share"),
+    ],
+)
+def test_what_data_and_model_refuse_is_said_before_mpirun_starts(override, sentence):
+    small = "--config.model.options={'channels': (4,), 'pooled': ()}"
+    arguments = (small, override, "--workers=2")
+    # An mpirun that started would write to a folder that cannot be made.
+    done = run(*LAYUP, "train", CONFIG, *arguments, "--config.output=/dev/null/x")
+    assert_one_sentence(done, sentence)
+
+
+@pytest.mark.mpi
+def test_bad_input_under_the_users_own_mpirun_is_said_once():
+    for arguments, sentence in (
+        (("train", CONFIG, "--workers=3"), "--workers must be the number of processes that mpirun"),
+        (("train", CONFIG, "--config.sed=1"), "did you mean 'seed'?"),
+        (("trian",), "did you mean 'train'?"),
+    ):
+        done = run(*MPIRUN, "-n", "2", *LAYUP, *arguments)
+        assert done.returncode == 2
+        assert done.stderr.count("layup: ") == 1, done.stderr
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+RANK = """
+import os, signal, sys, time
+from mpi4py import MPI
+from layup_jax.host import die_with_parent
+die_with_parent(signal.SIGKILL)
+if "stubborn" not in sys.argv:
+    signal.signal(signal.SIGUSR1, lambda *_: sys.exit(130))
+else:
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+print("pid", os.getpid(), repr(sys.stdin.read()), flush=True)
+if "2" in sys.argv:
+    print("layup: wrong by", MPI.COMM_WORLD.rank, file=sys.stderr)
+    sys.exit(2)
+if "3" in sys.argv:
+    sys.exit(3)
+time.sleep(60)
+"""
+
+
+def launched(*arguments):
+    return started(*LAUNCH, "2", sys.executable, "-c", RANK, *arguments)
+
+
+@pytest.mark.mpi
+def test_the_launcher_keeps_the_status_and_says_a_sentence_once():
+    with launched("2") as process:
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert re.fullmatch(r"layup: wrong by [01]\n", errors)
+    assert output.count("''") == 2  # standard input is empty
+    with launched("3") as process:
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert re.search(r"Exit code: +3", errors)  # a status of which nobody has spoken
+
+
+@linux
+@pytest.mark.mpi
+@pytest.mark.parametrize("ending", ["SIGINT", "SIGTERM", "SIGKILL", "twice", "kill mpirun"])
+def test_no_process_outlives_its_launcher(ending):
+    marker = uuid.uuid4().hex
+    number = getattr(signal, ending, signal.SIGINT)
+    expected = -number if ending == "SIGKILL" else 128 + number
+    with launched(marker, *(["stubborn"] if ending == "twice" else [])) as process:
+        assert all(process.stdout.readline().startswith("pid") for _ in range(2))
+        if ending == "kill mpirun":
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(children[0]), signal.SIGKILL)
+            expected = 128 + signal.SIGKILL
+        else:
+            process.send_signal(number)
+        if ending == "twice":
+            time.sleep(0.2)  # two signals at once would be one
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=15)
+    assert process.returncode == expected
+    assert errors == ""
+    assert none_left(marker)
+
+
+@linux
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_that_keeps_its_results(tmp_path):
+    marker = f"run-{uuid.uuid4().hex}"
+    with started(
+        *(*LAYUP, "train", CONFIG, "--workers=2", f"--config.name={marker}"),
+        *(f"--config.output={tmp_path}", "--config.stop.steps=1000000"),
+        *("--config.log_every_steps=1", "--config.partition=model", "--config.strategy.name=local"),
+        "--config.model.options={'channels': (4,), 'pooled': ()}",
+    ) as process:
+        assert any(line.startswith("step ") for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert errors == ""
+    assert "interrupted" in output
+    assert (tmp_path / marker / "summary.json").is_file()
+    assert none_left(marker)
+
+
+BANNER = b"""\
+--------------------------------------------------------------------------
+prterun detected that one or more processes exited with non-zero status,
+thus causing the job to be terminated. The first process to do so was:
+
+   Process name: [prterun-vm-32112@1,1]
+   Exit code:    %d
+--------------------------------------------------------------------------
+"""
+
+
+def heard(text, size, *, is_quiet=False):
+    noise = Noise(is_quiet=lambda: is_quiet)
+    chunks = [text[at : at + size] for at in range(0, len(text), size)]
+    return b"".join(map(noise.pass_on, chunks)) + noise.rest()
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_noise_is_dropped_and_nothing_else(size):
+    table = b"-" * 70 + b"\n| a table |\n" + b"-" * 70 + b"\nprterun is a word\n"
+    race = b"[vm:1] PMIX ERROR: PMIX_ERR_UNREACH in file x.c at line 3146\n"
+    said = b"Traceback:\nlayup: no\n"
+    text = said + BANNER % 2 + race + table + BANNER % 1 + b"[1, 2]\nno newline"
+    assert heard(text, size) == said + table + BANNER % 1 + b"[1, 2]\nno newline"
+    assert heard(BANNER % 1, size, is_quiet=True) == b""
+    unfinished = (BANNER % 2)[:100]
+    assert heard(unfinished, size) == unfinished
+
+
+def test_a_progress_line_is_not_held_back():
+    noise = Noise(is_quiet=lambda: False)
+    assert noise.pass_on(b"step 3\r") == b"step 3\r"
+    assert noise.pass_on(b"layup: a") == b""
+    assert noise.pass_on(b" b 1\nlayup: a b 2\nlayup: c\n") == b"layup: a b 1\nlayup: c\n"
+
+
+def test_mpirun_of_each_vendor_gets_its_own_flags():
+    assert mpirun_command(Mpirun("m", "Open MPI", (5, 0, 11)), 3, ["x"]) == (
+        ["m", "-n", "3", "--oversubscribe", "--bind-to", "none", "--stdin", "none", "x"]
+    )
+    assert "--quiet" in mpirun_command(Mpirun("m", "Open MPI", (4, 1, 6)), 3)
+    assert mpirun_command(Mpirun("m", "MPICH", (4, 2)), 3) == ["m", "-n", "3", "-bind-to", "none"]
+
+
+def test_an_mpirun_of_another_mpi_is_refused():
+    check_pair(Mpirun("m", "MPICH", (4, 2)), "Intel MPI")
+    with pytest.raises(TransportError, match="must be of one MPI, got m of MPICH"):
+        check_pair(Mpirun("m", "MPICH", (4, 2)), "Open MPI")
+
+
+@pytest.mark.parametrize(
+    ("environ", "world"),
+    [
+        ({}, None),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"}, World(1, 4)),
+        ({"PMI_RANK": "0", "PMI_SIZE": "1"}, World(0, 1)),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8", "PMIX_RANK": "3"}, World(3, 8)),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, None),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, None),  # an sbatch script, not yet srun
+    ],
+)
+def test_the_job_is_found_in_the_environment(environ, world):
+    assert find_world(environ) == world
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"),
+    [
+        ({}, Place(0, 1)),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, Place(2, 4)),
+        ({"MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "2"}, Place(1, 2)),
+        (
+            {"SLURM_LOCALID": "0", "SLURM_STEP_TASKS_PER_NODE": "4(x2),1", "SLURM_NODEID": "2"},
+            Place(0, 1),
+        ),
+        (
+            {"SLURM_LOCALID": "3", "SLURM_STEP_TASKS_PER_NODE": "4(x2),1", "SLURM_NODEID": "1"},
+            Place(3, 4),
+        ),
+    ],
+)
+def test_the_place_on_the_machine_is_found_in_the_environment(environ, place):
+    assert local_place(environ) == place
+
+
+def test_workers_get_equal_shares_of_the_cores_or_take_turns():
+    assert [share_of_cores([0, 2, 4, 6], rank, 2) for rank in range(2)] == [(0, 2), (4, 6)]
+    assert [share_of_cores([0, 1, 2], rank, 2) for rank in range(2)] == [(0,), (1,)]
+    assert [share_of_cores([3, 5], rank, 5) for rank in range(5)] == [(3,), (5,), (3,), (5,), (3,)]
+
+
+def test_the_platform_is_what_jax_will_choose():
+    assert jax_platform({"JAX_PLATFORMS": "cpu"}) == "cpu"
+    assert jax_platform({"JAX_PLATFORMS": "cuda,cpu"}) == "gpu"
+    assert jax_platform({"JAX_PLATFORMS": "tpu"}) == "tpu"
+
+
+HOST = """
+import os
+from layup_jax.host import allowed_cores, prepare_host
+before = allowed_cores()
+report = prepare_host({bind!r}, 1, {size})
+from jax._src import xla_bridge
+assert not xla_bridge.backends_are_initialized()
+assert report.num_cores == len(before)
+assert report.cores is None or allowed_cores() == list(report.cores)
+assert not xla_bridge._CPU_ENABLE_ASYNC_DISPATCH.value
+print(report.cores is not None, report.platform, report.dispatch, report.is_crowded)
+"""
+
+
+@linux
+@pytest.mark.parametrize(("bind", "size", "bound"), [("auto", 64, True), ("none", 64, False)])
+def test_a_worker_prepares_its_own_process_without_starting_jax(bind, size, bound):
+    done = run(
+        *(sys.executable, "-c", HOST.format(bind=bind, size=size)),
+        JAX_PLATFORMS="cpu",
+        SLURM_CPU_BIND_TYPE="none",
+    )
+    assert done.returncode == 0, done.stderr
+    crowded = len(os.sched_getaffinity(0)) < size
+    assert done.stdout.split() == [str(bound), "cpu", "synchronous", str(crowded)]

@@ -1,0 +1,96 @@
+"""Optimizers built from configurations, against their update rules written out."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from layup_jax.config import OptimizerConfig
+from layup_jax.optimizers import decayed, learning_rate_schedule, make_optimizer
+
+PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
+GRADS = {"kernel": jnp.array([[0.5, 0.25]]), "bias": jnp.array([-1.0])}
+
+
+def _steps(config, count, steps=None):
+    """Parameters after each of `count` steps with the same gradient."""
+    optimizer = make_optimizer(config, steps)
+    params, state, history = PARAMS, optimizer.init(PARAMS), []
+    for _ in range(count):
+        updates, state = optimizer.update(GRADS, state, params)
+        params = optax.apply_updates(params, updates)
+        history.append(params)
+    return history
+
+
+def test_weight_decay_leaves_vectors_and_scalars_alone():
+    assert decayed(PARAMS | {"scale": jnp.ones(())}) == {
+        "kernel": True,
+        "bias": False,
+        "scale": False,
+    }
+
+
+def test_sgd_with_momentum_and_weight_decay():
+    config = OptimizerConfig("sgd", learning_rate=0.1, momentum=0.5, weight_decay=0.01)
+    x, b = np.array([[1.0, -2.0]]), np.array([3.0])
+    velocity_x, velocity_b = 0, 0
+    for params in _steps(config, 3):
+        velocity_x = 0.5 * velocity_x + np.array([[0.5, 0.25]]) + 0.01 * x
+        velocity_b = 0.5 * velocity_b - 1.0
+        x, b = x - 0.1 * velocity_x, b - 0.1 * velocity_b
+        np.testing.assert_allclose(params["kernel"], x, rtol=1e-6)
+        np.testing.assert_allclose(params["bias"], b, rtol=1e-6)
+
+
+def test_plain_sgd():
+    (params,) = _steps(OptimizerConfig("sgd", learning_rate=0.1, momentum=0.0), 1)
+    np.testing.assert_allclose(params["kernel"], [[0.95, -2.025]], rtol=1e-6)
+
+
+def test_adamw_decays_matrices_only():
+    config = OptimizerConfig("adamw", learning_rate=0.1, weight_decay=0.5)
+    (params,) = _steps(config, 1)
+    # The first step of Adam is the sign of the gradient, up to its epsilon of 1e-8.
+    np.testing.assert_allclose(params["kernel"], [[1 - 0.1 - 0.05, -2 - 0.1 + 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(params["bias"], [3.1], rtol=1e-6)
+
+
+def test_clipping_is_by_the_norm_of_what_is_given():
+    config = OptimizerConfig("sgd", learning_rate=1.0, momentum=0.0, clip_norm=0.1)
+    (params,) = _steps(config, 1)
+    norm = np.sqrt(0.5**2 + 0.25**2 + 1)
+    np.testing.assert_allclose(params["bias"], [3 + 0.1 / norm], rtol=1e-6)
+    config = OptimizerConfig("sgd", learning_rate=1.0, momentum=0.0, clip_norm=10.0)
+    np.testing.assert_allclose(_steps(config, 1)[0]["bias"], [4.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "steps", "expected"),
+    [
+        (OptimizerConfig(learning_rate=0.4), None, {0: 0.4, 1000: 0.4}),
+        (OptimizerConfig(learning_rate=0.4, warmup_steps=4), None, {0: 0, 1: 0.1, 4: 0.4, 9: 0.4}),
+        (OptimizerConfig(learning_rate=0.4, schedule="cosine"), 10, {0: 0.4, 5: 0.2, 10: 0, 99: 0}),
+        (
+            OptimizerConfig(learning_rate=0.4, schedule="cosine", warmup_steps=4, decay_steps=8),
+            99,
+            {0: 0, 2: 0.2, 4: 0.4, 6: 0.2, 8: 0, 20: 0},
+        ),
+    ],
+)
+def test_schedules(config, steps, expected):
+    schedule = learning_rate_schedule(config, steps)
+    for step, rate in expected.items():
+        value = schedule(step) if callable(schedule) else schedule
+        np.testing.assert_allclose(value, rate, atol=1e-6)
+
+
+def test_a_warm_up_longer_than_the_run_is_no_error():
+    config = OptimizerConfig(learning_rate=0.4, schedule="cosine", warmup_steps=20)
+    np.testing.assert_allclose(learning_rate_schedule(config, 10)(10), 0.2, atol=1e-6)
+
+
+def test_the_schedule_is_followed_by_the_updates():
+    config = OptimizerConfig("sgd", learning_rate=0.4, momentum=0.0, warmup_steps=2)
+    biases = [float(params["bias"][0]) for params in _steps(config, 3)]
+    np.testing.assert_allclose(biases, [3.0, 3.2, 3.6], rtol=1e-6)

@@ -1,0 +1,82 @@
+"""The summary puts the results of all workers together, of failed runs too."""
+
+import math
+
+import numpy as np
+import pytest
+
+from layup_jax.config import validated
+from layup_jax.engine.evaluate import Evaluation
+from layup_jax.evaluations import Measured
+from layup_jax.summary import push_sum_weight_error, summarise
+from layup_jax.transport.communicator import CommunicationStatistics
+from layup_jax.worker import WorkerResult
+
+
+def _result(rank, **changes):
+    own = Evaluation(loss=1.0 + rank, metric=0.5 + rank / 10)
+    mean = Evaluation(loss=0.75, metric=0.875) if rank == 0 else None
+    final = Measured(9, 2.0, own, mean, distance=3.0 + rank, weights=np.array([2.0, 2.0]))
+    record = WorkerResult(
+        rank=rank,
+        interrupted=False,
+        failure=None,
+        steps=10 * (rank + 1),
+        samples=80 * (rank + 1),
+        train_seconds=2.0 * (rank + 1),
+        wall_seconds=5.0,
+        final=final,
+        time_to_target_seconds=1.25 if rank == 0 else None,
+        staleness_mean=0.5 * rank,
+        communication=CommunicationStatistics(7, 7, 100, 9, 2, 1, 0.1, 0.2, 0.3),
+        peak_rss_bytes=1000 * (rank + 1),
+    )
+    return record._replace(**changes)
+
+
+def _summary(*results, algorithm="layup"):
+    config = validated({"strategy": {"name": algorithm}})
+    return summarise(config, results, data_plane="host", partition="in words", segments=2)
+
+
+def test_adds_up_what_workers_report():
+    summary = _summary(_result(0), _result(1))
+    assert (summary.status, summary.failure, summary.workers) == ("finished", None, 2)
+    assert (summary.steps_total, summary.samples_total) == (30, 240)
+    assert (summary.messages_sent, summary.sent_bytes) == (14, 200)
+    assert (summary.train_seconds, summary.wall_seconds) == (4.0, 5.0)
+    assert summary.samples_per_second == pytest.approx(80 / 2 + 160 / 4)
+    assert summary.staleness_mean == pytest.approx(0.25)
+    assert summary.peak_rss_bytes_per_worker == (1000, 2000)
+    assert summary.peak_rss_bytes == 2000
+
+
+def test_the_result_is_that_of_the_mean_model():
+    summary = _summary(_result(0), _result(1))
+    assert (summary.test_accuracy, summary.test_loss) == (0.875, 0.75)
+    assert summary.test_accuracy_per_worker == pytest.approx((0.5, 0.6))
+    assert summary.time_to_target_seconds == 1.25
+    assert summary.consensus_distance == pytest.approx(math.sqrt((9 + 16) / 2))
+    assert summary.push_sum_weight_error == 0
+
+
+def test_a_failed_worker_leaves_its_sentence_and_no_result():
+    failed = _result(1, final=None, failure="the loss must be finite")
+    summary = _summary(_result(0, final=None, failure="worker 1 failed first"), failed)
+    assert summary.status == "failed"
+    assert (summary.test_accuracy, summary.consensus_distance) == (None, None)
+    assert summary.push_sum_weight_error is None
+
+
+def test_an_interrupted_run_says_so():
+    assert _summary(_result(0), _result(1, interrupted=True)).status == "interrupted"
+
+
+@pytest.mark.parametrize("algorithm", ["local", "fused"])
+def test_without_communication_there_is_no_mixing_and_no_data_plane(algorithm):
+    summary = _summary(_result(0), algorithm=algorithm)
+    assert (summary.mixing, summary.data_plane) == ("none", "none")
+
+
+def test_the_weight_error_is_the_largest_relative_one():
+    assert push_sum_weight_error(np.array([4.0, 3.0, 4.5]), 4) == 0.25
