@@ -2,11 +2,12 @@
 
 python -m experiments.tables                               # the section "Measured"
 python -m experiments.tables demo OUTPUT                   # what `make demo` printed, and its figure
-python -m experiments.tables test OUTPUT                   # the last lines of what `make test` printed
+python -m experiments.tables test OUTPUT                   # what `make test` printed, without a line per file
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ from layup_jax.errors import LayupError
 
 _ROOT = Path(__file__).resolve().parents[1]
 _README = _ROOT / "README.md"
+_DETAIL = re.compile(  # a line per test file, and what names the machine
+    r"tests/\S+ [.sxFE]|\s*[.sxFE]+ +\[|platform |rootdir: |configfile: |plugins: |cachedir: |hypothesis "
+)
 _TITLES: tuple[tuple[str, Pictures], ...] = (
     ("Samples per second of all workers together", THROUGHPUT),
     ("One training step layer by layer, over the same step as one jitted call", STEP_OVERHEAD),
@@ -41,6 +45,12 @@ def printed(path: Path) -> str:
     return "\n".join(["```", *kept, "```"])
 
 
+def printed_by_tests(path: Path) -> str:
+    """What `make test` printed, cut to the commands, their verdicts and the summary."""
+    block = printed(path).splitlines()
+    return "\n".join(line for line in block if not _DETAIL.match(line))
+
+
 def main(arguments: list[str]) -> int:
     """Fills one part of the README; the exit status."""
     try:
@@ -49,8 +59,10 @@ def main(arguments: list[str]) -> int:
         elif len(arguments) == 2 and arguments[0] == "demo":
             fill(_README, printed(Path(arguments[1])), name="demo")
             shutil.copy(_ROOT / "runs" / "demo" / "figure.png", _ROOT / "docs" / "demo.png")
+        elif len(arguments) == 2 and arguments[0] == "test":
+            fill(_README, printed_by_tests(Path(arguments[1])), name="test")
         else:
-            raise LayupError(f"expected nothing or 'demo FILE', got {arguments}")
+            raise LayupError(f"expected nothing, 'demo FILE' or 'test FILE', got {arguments}")
     except (LayupError, OSError) as error:
         sys.stderr.write(f"experiments.tables: {error}\n")
         return 2

@@ -69,6 +69,11 @@ class HostReport:
         """Whether the machine's workers compute on its cores and leave none of them free."""
         return self.platform == "cpu" and self.num_workers >= self.num_cores
 
+    @property
+    def cores_per_worker(self) -> float:
+        """How much of a core each worker of this machine has, at most 1."""
+        return min(1.0, self.num_cores / self.num_workers)
+
 
 def prepare_host(bind: str, local_rank: int, local_size: int) -> HostReport:
     """Prepares this process; to be called before any JAX computation.

@@ -41,7 +41,7 @@ from layup_jax.transport.base import Transport
 from layup_jax.worker import Sink, Task
 
 T = TypeVar("T")
-_SHARED_CORES_SHARE = 0.03  # of a core that computation needs too; measured on two cores
+_SHARED_CORES_SHARE = 0.03  # of what a worker has of a core that it computes on
 
 
 def build_model(config: RunConfig, batch: Batch, num_classes: int) -> LayeredModel:
@@ -157,7 +157,7 @@ def _resolved(config: RunConfig, host: HostReport) -> RunConfig:
         exchanges = config.strategy.name == "layup" and config.strategy.mixing == "pairwise"
         plane = "mpi4jax" if exchanges and host.platform != "tpu" else "host"
     if share is None:
-        share = _SHARED_CORES_SHARE if host.is_crowded else 1.0
+        share = _SHARED_CORES_SHARE * host.cores_per_worker if host.is_crowded else 1.0
     transport = dataclasses.replace(transport, data_plane=plane, share=share)
     return dataclasses.replace(config, transport=transport)
 
