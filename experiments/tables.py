@@ -2,7 +2,7 @@
 
 python -m experiments.tables                               # the section "Measured"
 python -m experiments.tables demo OUTPUT                   # what `make demo` printed, and its figure
-python -m experiments.tables test OUTPUT                   # what `make test` printed, without a line per file
+python -m experiments.tables test OUTPUT                   # what `make test` printed, in short
 """
 
 from __future__ import annotations

@@ -53,12 +53,23 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StrategyConfig:
-    """Which algorithm, and LayUp's options (see `LayUpOptions`)."""
+    """Which algorithm, and its options.
+
+    Attributes:
+      name: layup | a2cid2 | local | fused.
+      mixing: pairwise | push_sum; of layup.
+      peer_per: step | segment; of layup, see `LayUpOptions`.
+      probability: of asking for communication, in (0, 1]; of layup.
+      rate: exchanges of a worker for each of its gradients, in expectation; of a2cid2.
+      topology: complete | exponential | hypercube | one_peer_exponential | ring | star | torus, or the
+        path of a graph that networkx reads (.edgelist, .adjlist, .graphml, .gml).
+    """
 
     name: str = "layup"
     mixing: str = "pairwise"
     peer_per: str = "step"
     probability: float = 1.0
+    rate: float = 1.0
     topology: str = "complete"
 
 
@@ -153,13 +164,21 @@ class RunConfig:
 _CHOICES = {
     "optimizer.name": ("sgd", "adamw"),
     "optimizer.schedule": ("constant", "cosine"),
-    "strategy.name": ("layup", "local", "fused"),
+    "strategy.name": ("a2cid2", "fused", "layup", "local"),
     "strategy.mixing": ("pairwise", "push_sum"),
     "strategy.peer_per": ("step", "segment"),
-    "strategy.topology": ("complete",),
     "transport.data_plane": ("auto", "mpi4jax", "host"),
     "host.bind": ("auto", "cores", "none"),
 }
+_TOPOLOGIES = (
+    "complete",
+    "exponential",
+    "hypercube",
+    "one_peer_exponential",
+    "ring",
+    "star",
+    "torus",
+)
 _AT_LEAST = {
     "batch_size": 1,
     "log_every_steps": 1,
@@ -312,6 +331,13 @@ def _check_together(record: RunConfig) -> None:
             f"config.name must be a plain folder name, got '{record.name}'; change it"
         )
     strategy, plane = record.strategy, record.transport.data_plane
+    if "." not in strategy.topology and strategy.topology not in _TOPOLOGIES:
+        raise ConfigError(
+            f"unknown config.strategy.topology '{strategy.topology}'; "
+            f"{nearest(strategy.topology, _TOPOLOGIES)}"
+        )
+    if strategy.rate <= 0:
+        raise ConfigError(f"config.strategy.rate must be positive, got {strategy.rate}; raise it")
     if strategy.mixing == "push_sum" and strategy.name == "layup" and plane == "mpi4jax":
         raise ConfigError(
             "push_sum needs one-way messages, which the blocking data plane mpi4jax cannot send; "

@@ -116,6 +116,7 @@ def train(
     summary = summarise(
         config,
         transport.gather(result),
+        strategy=prepared.engine.strategy,
         data_plane=transport.data_plane,
         partition=prepared.chosen.description,
         segments=len(prepared.engine),

@@ -9,6 +9,7 @@ import numpy as np
 
 from layup_jax.config import RunConfig
 from layup_jax.metrics.records import RunSummary
+from layup_jax.strategies import Strategy
 from layup_jax.worker import WorkerResult
 
 
@@ -21,6 +22,7 @@ def summarise(
     config: RunConfig,
     results: Sequence[WorkerResult],
     *,
+    strategy: Strategy,
     data_plane: str,
     partition: str,
     segments: int,
@@ -30,6 +32,7 @@ def summarise(
     Args:
       config: of the run.
       results: by rank; those of a failed run have no final evaluation.
+      strategy: of the run.
       data_plane: that moved the messages.
       partition: what was chosen, in words.
       segments: of the model.
@@ -42,11 +45,10 @@ def summarise(
     train_seconds = max(each.train_seconds for each in results)
     own = [final.own for final in finals if final.own is not None]
     interrupted = any(each.interrupted for each in results)
-    communicates = config.strategy.name == "layup"
     return RunSummary(
         algorithm=config.strategy.name,
-        mixing=config.strategy.mixing if communicates else "none",
-        data_plane=data_plane if communicates else "none",
+        mixing=strategy.mixing,
+        data_plane=data_plane if strategy.communicates else "none",
         workers=len(results),
         partition=partition,
         segments=segments,

@@ -37,6 +37,7 @@ from layup_jax.models import MODELS, LayeredModel
 from layup_jax.models.check import check_model
 from layup_jax.optimizers import make_optimizer
 from layup_jax.run import Run, choose_partition, prepare, train
+from layup_jax.strategies import exchanges, make_strategy
 from layup_jax.transport.base import Transport
 from layup_jax.worker import Sink, Task
 
@@ -103,6 +104,7 @@ def check(config: RunConfig, workers: int) -> None:
     records = open_source(config.data.name, config.data.train_split, config.data.data_dir)
     loader_spec(config, 0, workers).shard(len(records)).check(config.data.name)
     choose_partition(config, task, None)
+    make_strategy(config.strategy, task.optimizer, workers)
 
 
 def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
@@ -154,8 +156,7 @@ def _resolved(config: RunConfig, host: HostReport) -> RunConfig:
     transport = config.transport
     plane, share = transport.data_plane, transport.share
     if plane == "auto":
-        exchanges = config.strategy.name == "layup" and config.strategy.mixing == "pairwise"
-        plane = "mpi4jax" if exchanges and host.platform != "tpu" else "host"
+        plane = "mpi4jax" if exchanges(config.strategy) and host.platform != "tpu" else "host"
     if share is None:
         share = _SHARED_CORES_SHARE * host.cores_per_worker if host.is_crowded else 1.0
     transport = dataclasses.replace(transport, data_plane=plane, share=share)

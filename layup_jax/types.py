@@ -42,10 +42,14 @@ class SegmentUpdated(NamedTuple):
 
 
 class Push(NamedTuple):
-    """Request: send this segment to `peer` and do not wait for anything in return."""
+    """Request: send this segment to `peer` and do not wait for anything in return.
+
+    A newer request replaces an older one for the same segment in the same lane, here and below.
+    """
 
     segment: int
     peer: int
+    lane: int = 0
 
 
 class Exchange(NamedTuple):
@@ -53,6 +57,7 @@ class Exchange(NamedTuple):
 
     segment: int
     peer: int
+    lane: int = 0
 
 
 Request: TypeAlias = Push | Exchange

@@ -142,7 +142,11 @@ class Worker:
         self._outbox = Outbox()
         self._port = Port(self._store, engine.wire, self._clock)
         self._communicator = Communicator(
-            transport, self._port, self._outbox, _options(config, strategy)
+            transport,
+            self._port,
+            self._outbox,
+            _options(config, strategy),
+            None if strategy.topology is None else strategy.topology.neighbours(rank),
         )
         self._evaluations = Evaluations(
             engine.evaluator,

@@ -19,7 +19,7 @@ from layup_jax.engine.port import Port
 from layup_jax.engine.wire import Wire
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import LayUpOptions, layup
-from layup_jax.topology import Complete
+from layup_jax.topology import complete
 from layup_jax.transport.communicator import (
     CommunicationOptions,
     CommunicationStatistics,
@@ -111,7 +111,7 @@ class Parts(NamedTuple):
 
 
 def make_parts(mixing, size):
-    strategy = layup(optax.sgd(0.0), Complete(size), LayUpOptions(mixing, peer_per="segment"))
+    strategy = layup(optax.sgd(0.0), complete(size), LayUpOptions(mixing, peer_per="segment"))
     return Parts(strategy, Wire(strategy))
 
 

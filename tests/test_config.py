@@ -82,6 +82,12 @@ def test_the_last_override_wins():
             "pushsum",
             "unknown config.strategy.mixing 'pushsum'; did you mean 'push_sum'?",
         ),
+        (
+            "strategy.topology",
+            "rings",
+            "unknown config.strategy.topology 'rings'; did you mean 'ring'?",
+        ),
+        ("strategy.rate", "0", "config.strategy.rate must be positive, got 0.0; raise it"),
         ("stop.steps", "none", "a run needs an end, got none"),
         ("stop.seconds", "-1", "config.stop.seconds must be positive"),
         ("transport.share", "2", "config.transport.share must be in (0, 1], got 2.0"),

@@ -9,7 +9,7 @@ from layup_jax.engine.engine import Engine
 from layup_jax.engine.evaluate import model_of
 from layup_jax.evaluations import Evaluations
 from layup_jax.strategies import LayUpOptions, Local, layup
-from layup_jax.topology import Complete
+from layup_jax.topology import complete
 from layup_jax.transport.local import local_transports
 from layup_jax.transport.reductions import Reductions
 
@@ -90,7 +90,7 @@ def test_measures_the_own_model_the_mean_model_and_the_distance(engine, bench):
 
 def test_weights_count(engine):
     """A worker with three quarters of the weight is that much of the mean."""
-    strategy = layup(tiny.sgd(), Complete(2), LayUpOptions("push_sum"))
+    strategy = layup(tiny.sgd(), complete(2), LayUpOptions("push_sum"))
     pushing = Engine(tiny.normed_model(), LAYERS, tiny.loss, strategy)
     bench, weights = Bench(pushing, 2, None), (0.5, 1.5)
     for each, weight, shift in zip(bench.workers, weights, (0.0, 1.0), strict=True):

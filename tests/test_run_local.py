@@ -22,6 +22,12 @@ ALGORITHMS = {
     "fused": {"name": "fused"},
     "pairwise": {"name": "layup", "mixing": "pairwise"},
     "push_sum": {"name": "layup", "mixing": "push_sum", "peer_per": "segment"},
+    "push_sum in turn": {
+        "name": "layup",
+        "mixing": "push_sum",
+        "topology": "one_peer_exponential",
+    },
+    "a2cid2": {"name": "a2cid2", "rate": 2.0, "topology": "ring"},
 }
 WAIT_SECONDS = 60
 

@@ -3,11 +3,13 @@
 import math
 
 import numpy as np
+import optax
 import pytest
 
 from layup_jax.config import validated
 from layup_jax.engine.evaluate import Evaluation
 from layup_jax.evaluations import Measured
+from layup_jax.strategies import make_strategy
 from layup_jax.summary import push_sum_weight_error, summarise
 from layup_jax.transport.communicator import CommunicationStatistics
 from layup_jax.worker import WorkerResult
@@ -36,7 +38,15 @@ def _result(rank, **changes):
 
 def _summary(*results, algorithm="layup"):
     config = validated({"strategy": {"name": algorithm}})
-    return summarise(config, results, data_plane="host", partition="in words", segments=2)
+    strategy = make_strategy(config.strategy, optax.sgd(0.1), len(results))
+    return summarise(
+        config,
+        results,
+        strategy=strategy,
+        data_plane="host",
+        partition="in words",
+        segments=2,
+    )
 
 
 def test_adds_up_what_workers_report():

@@ -5,15 +5,20 @@ from __future__ import annotations
 import optax
 
 from layup_jax.config import StrategyConfig
+from layup_jax.strategies.a2cid2 import A2CiD2
 from layup_jax.strategies.base import OptaxStrategy, Strategy
 from layup_jax.strategies.layup import LayUpOptions, layup
 from layup_jax.strategies.local import Local
-from layup_jax.topology import TOPOLOGIES
+from layup_jax.topology import make_topology
 
 
 def _layup(config: StrategyConfig, optimizer: optax.GradientTransformation, size: int):
     options = LayUpOptions(config.mixing, config.peer_per, config.probability)
-    return layup(optimizer, TOPOLOGIES[config.topology](size), options)
+    return layup(optimizer, make_topology(config.topology, size), options)
+
+
+def _a2cid2(config: StrategyConfig, optimizer: optax.GradientTransformation, size: int):
+    return A2CiD2(optimizer, make_topology(config.topology, size), config.rate)
 
 
 def _local(config: StrategyConfig, optimizer: optax.GradientTransformation, size: int):
@@ -21,7 +26,7 @@ def _local(config: StrategyConfig, optimizer: optax.GradientTransformation, size
     return Local(optimizer, config.name)
 
 
-STRATEGIES = {"layup": _layup, "local": _local, "fused": _local}
+STRATEGIES = {"a2cid2": _a2cid2, "fused": _local, "layup": _layup, "local": _local}
 FORCED_PARTITIONS = {"fused": "model"}
 
 
@@ -32,13 +37,26 @@ def make_strategy(
     return STRATEGIES[config.name](config, optimizer, size)
 
 
+def pushes(config: StrategyConfig) -> bool:
+    """Whether the configured algorithm needs one-way messages."""
+    return config.name == "layup" and config.mixing == "push_sum"
+
+
+def exchanges(config: StrategyConfig) -> bool:
+    """Whether the configured algorithm swaps segments between pairs of workers."""
+    return config.name == "a2cid2" or (config.name == "layup" and config.mixing == "pairwise")
+
+
 __all__ = [
     "FORCED_PARTITIONS",
     "STRATEGIES",
+    "A2CiD2",
     "LayUpOptions",
     "Local",
     "OptaxStrategy",
     "Strategy",
+    "exchanges",
     "layup",
     "make_strategy",
+    "pushes",
 ]

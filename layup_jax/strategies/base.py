@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from layup_jax.draws import Draws
+from layup_jax.errors import ConfigError
+from layup_jax.topology import Topology
 from layup_jax.types import Array, PyTree, Request, SegmentState, SegmentUpdated
 
 
@@ -23,11 +25,15 @@ class Strategy(Protocol):
       communicates: False promises that `requests` is always empty, so that parameters may be
         updated in place.
       one_way: True if it asks for pushes, False if for exchanges.
+      mixing: name of the rule that merges what arrives; "none" if nothing does.
+      topology: who may talk to whom; None for everybody.
     """
 
     name: str
     communicates: bool
     one_way: bool
+    mixing: str
+    topology: Topology | None
 
     def init(self, params: PyTree, model_state: PyTree) -> SegmentState:
         """State of one segment at step 0, with fresh optimizer and mixing state."""
@@ -83,6 +89,8 @@ class Strategy(Protocol):
 class OptaxStrategy:
     """Applies each gradient with an optax transformation at once: the base of most strategies."""
 
+    topology: Topology | None = None
+
     def __init__(self, optimizer: optax.GradientTransformation):
         """Takes the transformation; it is initialised and applied for each segment by itself."""
         self._optimizer = optax.with_extra_args_support(optimizer)
@@ -108,3 +116,16 @@ class OptaxStrategy:
         updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return state._replace(params=params, opt_state=opt_state)
+
+
+def require_undirected(name: str, topology: Topology) -> None:
+    """Refuses a graph on which exchanges are not possible.
+
+    Raises:
+      ConfigError: it is directed.
+    """
+    if topology.directed:
+        raise ConfigError(
+            f"{name} needs an undirected topology, got '{topology.name}'; "
+            "use another one, or a method that pushes"
+        )

@@ -14,8 +14,8 @@ import optax
 
 from layup_jax.draws import Draws
 from layup_jax.mixing import pairwise, push_sum
-from layup_jax.strategies.base import OptaxStrategy
-from layup_jax.topology import Complete
+from layup_jax.strategies.base import OptaxStrategy, require_undirected
+from layup_jax.topology import Topology
 from layup_jax.types import Array, Exchange, Push, PyTree, Request, SegmentState, SegmentUpdated
 
 
@@ -43,11 +43,11 @@ class _LayUp(OptaxStrategy):
     def __init__(
         self,
         optimizer: optax.GradientTransformation,
-        topology: Complete,
+        topology: Topology,
         options: LayUpOptions,
     ):
         super().__init__(optimizer)
-        self._topology = topology
+        self.topology = self._topology = topology
         self._options = options
 
     def requests(self, event: SegmentUpdated, draws: Draws) -> tuple[Request, ...]:
@@ -56,7 +56,7 @@ class _LayUp(OptaxStrategy):
         probability = self._options.probability
         if probability < 1 and draws.uniform(0, event.step, unit) >= probability:
             return ()
-        peer = self._topology.peer(draws.rank, draws.uniform(1, event.step, unit))
+        peer = self._topology.peer(draws.rank, event.step, draws.uniform(1, event.step, unit))
         if peer is None:
             return ()
         return ((Push if self.one_way else Exchange)(event.segment, peer),)
@@ -66,6 +66,7 @@ class PairwiseLayUp(_LayUp):
     """LayUp with randomized pairwise averaging."""
 
     one_way = False
+    mixing = "pairwise"
 
     def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
         """The parameters; nothing changes here."""
@@ -84,6 +85,7 @@ class PushSumLayUp(_LayUp):
     """LayUp with push-sum over one-way messages."""
 
     one_way = True
+    mixing = "push_sum"
 
     def init_mixing(self, params: PyTree) -> PyTree:
         """The push-sum weight of the segment."""
@@ -111,7 +113,7 @@ class PushSumLayUp(_LayUp):
 
 def layup(
     optimizer: optax.GradientTransformation,
-    topology: Complete,
+    topology: Topology,
     options: LayUpOptions | None = None,
 ) -> PairwiseLayUp | PushSumLayUp:
     """LayUp.
@@ -122,9 +124,14 @@ def layup(
       topology: peers are drawn from it.
       options: mixing rule, peer drawing, gossip probability.
 
+    Raises:
+      ConfigError: pairwise averaging on a directed topology.
+
     References:
       arXiv 2410.05985 v4. The update rule per layer is our reconstruction.
     """
     options = options or LayUpOptions()
+    if options.mixing == "pairwise":
+        require_undirected("layup with mixing 'pairwise'", topology)
     kind = {"pairwise": PairwiseLayUp, "push_sum": PushSumLayUp}[options.mixing]
     return kind(optimizer, topology, options)

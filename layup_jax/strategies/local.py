@@ -16,6 +16,7 @@ class Local(OptaxStrategy):
 
     communicates = False
     one_way = False
+    mixing = "none"
 
     def __init__(self, optimizer, name: str = "local"):
         """Takes an optax transformation, and the name to report."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -96,14 +96,29 @@ class Communicator:
     """
 
     def __init__(
-        self, transport: Transport, port: Port, outbox: Outbox, options: CommunicationOptions
+        self,
+        transport: Transport,
+        port: Port,
+        outbox: Outbox,
+        options: CommunicationOptions,
+        neighbours: Collection[int] | None = None,
     ):
-        """Takes what it serves. Nothing runs before `start`."""
+        """Takes what it serves. Nothing runs before `start`.
+
+        Args:
+          transport: of this worker.
+          port: to the parameters.
+          outbox: what the strategy asks for.
+          options: how to behave.
+          neighbours: whom it may talk to of its own accord; None for everybody.
+        """
         self.reductions = Reductions(transport)
         self._transport = transport
         self._port = port
         self._outbox = outbox
         self._options = options
+        others = range(transport.size) if neighbours is None else neighbours
+        self._neighbours = sorted({*others} - {transport.rank})
         self._handshake = Handshake(transport, self._exchange)
         self._pacing = Pacing(options.share)
         self._longest_idle = options.idle_seconds
@@ -256,7 +271,7 @@ class Communicator:
         return True
 
     def _request(self, group: tuple[Request, ...], peer: int) -> None:
-        segments = tuple(entry.segment for entry in group)
+        segments = tuple(dict.fromkeys(entry.segment for entry in group))
         if isinstance(group[0], Exchange):
             self._controls.append(self._handshake.propose(peer, segments))
             return
@@ -277,9 +292,8 @@ class Communicator:
         return sent.nbytes
 
     def _unfinished(self) -> list[int]:
-        """The other workers that still train."""
-        gone = self._finished | {self._transport.rank}
-        return [peer for peer in range(self._transport.size) if peer not in gone]
+        """The neighbours that still train."""
+        return [peer for peer in self._neighbours if peer not in self._finished]
 
     def _is_congested(self, peer: int) -> bool:
         """Whether a peer is slow to take what it was sent; others are then asked in its place."""

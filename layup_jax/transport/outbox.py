@@ -1,10 +1,10 @@
-"""What this worker wants communicated: one entry for each segment, the newest request wins.
+"""What this worker wants communicated: one entry for each segment and lane, newest wins.
 
     outbox.put(Exchange(segment=3, peer=1))
     outbox.take()          # the oldest entry, with all others of its kind and peer
 
-Memory is bounded by the number of segments. On a slow link messages become fresher and rarer, and
-the compute thread never waits.
+Memory is bounded by the number of segments and lanes. On a slow link messages become fresher and
+rarer, and the compute thread never waits.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ class Outbox:
     def __init__(self) -> None:
         """Starts empty and open."""
         self._lock = threading.Lock()
-        self._entries: OrderedDict[int, Request] = OrderedDict()
+        self._entries: OrderedDict[tuple[int, int], Request] = OrderedDict()
         self._closed = False
         self._asked = 0
         self._coalesced = 0
 
     def put(self, request: Request) -> None:
-        """Adds a request; an older one for the same segment is dropped, its place in line kept."""
+        """Adds a request; an older one of its segment and lane is dropped, its place in line kept."""
         with self._lock:
             if self._closed:
                 return
             self._asked += 1
-            self._coalesced += request.segment in self._entries
-            self._entries[request.segment] = request
+            self._coalesced += _key(request) in self._entries
+            self._entries[_key(request)] = request
 
     def take(self) -> tuple[Request, ...]:
         """Removes and returns the oldest entry and all with the same kind and peer; () if empty."""
@@ -64,16 +64,16 @@ class Outbox:
                 if type(entry) is type(oldest) and entry.peer == oldest.peer
             )
             for entry in group:
-                del self._entries[entry.segment]
+                del self._entries[_key(entry)]
             return group
 
     def restore(self, group: tuple[Request, ...]) -> None:
         """Puts a taken group back at the head of the line, except where a newer request exists."""
         with self._lock:
             for entry in reversed(group):
-                if entry.segment not in self._entries:
-                    self._entries[entry.segment] = entry
-                    self._entries.move_to_end(entry.segment, last=False)
+                if _key(entry) not in self._entries:
+                    self._entries[_key(entry)] = entry
+                    self._entries.move_to_end(_key(entry), last=False)
 
     def close(self) -> None:
         """Takes no more requests; idempotent."""
@@ -87,3 +87,7 @@ class Outbox:
         """A snapshot of the counts."""
         with self._lock:
             return OutboxStatistics(self._asked, self._coalesced)
+
+
+def _key(request: Request) -> tuple[int, int]:
+    return request.segment, request.lane

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from layup_jax.engine.engine import Engine
 from layup_jax.engine.measure import WORTH, Measurement, choose, measure_partition
 from layup_jax.strategies import LayUpOptions, Local, layup
-from layup_jax.topology import Complete
+from layup_jax.topology import complete
 
 seconds = st.lists(st.floats(1e-6, 1e-1), min_size=1, max_size=12)
 
@@ -34,7 +34,7 @@ def test_layers_that_are_worth_it_stay_alone():
     ("name", "strategy"),
     [
         ("normed", Local(tiny.sgd())),
-        ("token", layup(tiny.sgd(), Complete(2), LayUpOptions("push_sum"))),
+        ("token", layup(tiny.sgd(), complete(2), LayUpOptions("push_sum"))),
     ],
 )
 def test_every_layer_is_measured(name, strategy):

@@ -15,7 +15,7 @@ from layup_jax.optimizers import decayed
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import LayUpOptions, Local, layup
-from layup_jax.topology import Complete
+from layup_jax.topology import complete
 
 STEPS = 6
 OPTIMIZERS = {
@@ -112,7 +112,7 @@ def test_training_alone_is_plain_training(double, spec, name):
 def test_layup_without_peers_is_plain_training(double, mixing):
     optimizer = OPTIMIZERS["momentum"]
     partition = partition_layers("layer", [1] * 4)
-    strategy = layup(optimizer, Complete(1), LayUpOptions(mixing))
+    strategy = layup(optimizer, complete(1), LayUpOptions(mixing))
     _assert_same(
         _trained(partition, strategy, _batches()), _plain(partition, optimizer, _batches())
     )

@@ -10,7 +10,7 @@ from layup_jax.engine.port import Port
 from layup_jax.engine.wire import Wire
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import LayUpOptions, layup
-from layup_jax.topology import Complete
+from layup_jax.topology import complete
 
 
 class Stopped:
@@ -28,7 +28,7 @@ PARAMS = (
 
 
 def _parts(mixing, params=PARAMS):
-    strategy = layup(tiny.sgd(), Complete(2), LayUpOptions(mixing))
+    strategy = layup(tiny.sgd(), complete(2), LayUpOptions(mixing))
     store = ParameterStore([strategy.init(params, {"count": jnp.zeros(2, jnp.int32)})])
     return store, Port(store, Wire(strategy), Stopped())
 

@@ -10,6 +10,7 @@ ALGORITHMS = {
     "pairwise over mpi4jax": ("digits_layup", ()),
     "pairwise over host": ("digits_layup", ("--config.transport.data_plane=host",)),
     "push_sum": ("digits_push_sum", ()),
+    "a2cid2": ("digits_a2cid2", ()),
     "local": ("digits_local", ()),
     "fused": ("digits_fused", ()),
 }

@@ -8,7 +8,7 @@ import tiny
 
 from layup_jax.draws import Draws
 from layup_jax.strategies import LayUpOptions, layup
-from layup_jax.topology import Complete
+from layup_jax.topology import complete
 from layup_jax.types import Exchange, Push, SegmentUpdated
 
 STEPS = 2000
@@ -16,7 +16,7 @@ STEPS = 2000
 
 def _asked(options, segments=3, size=5, rank=2):
     """Peers by step and segment; None where it asked for nothing."""
-    strategy = layup(tiny.sgd(), Complete(size), options)
+    strategy = layup(tiny.sgd(), complete(size), options)
     rows = []
     for step in range(STEPS):
         requests = [
@@ -29,7 +29,7 @@ def _asked(options, segments=3, size=5, rank=2):
 
 @pytest.mark.parametrize(("mixing", "kind"), [("pairwise", Exchange), ("push_sum", Push)])
 def test_the_mixing_rule_decides_what_is_asked_for(mixing, kind):
-    strategy = layup(tiny.sgd(), Complete(2), LayUpOptions(mixing))
+    strategy = layup(tiny.sgd(), complete(2), LayUpOptions(mixing))
     assert strategy.requests(SegmentUpdated(3, 0), Draws(0, 0)) == (kind(3, 1),)
 
 

@@ -49,6 +49,12 @@ def test_a_newer_request_takes_the_place_of_the_older_one():
     assert _emptied(outbox) == [(Exchange(3, 2),), (Exchange(2, 0),)]
 
 
+def test_lanes_do_not_replace_one_another():
+    outbox = _filled(Exchange(3, 1), Exchange(3, 2, lane=1), Exchange(3, 0))
+    assert outbox.statistics() == OutboxStatistics(asked=3, coalesced=1)
+    assert _emptied(outbox) == [(Exchange(3, 0),), (Exchange(3, 2, lane=1),)]
+
+
 @given(st.lists(requests, max_size=30))
 def test_holds_the_newest_request_of_each_segment_and_no_more(line):
     outbox, newest = _filled(*line), {request.segment: request for request in line}
