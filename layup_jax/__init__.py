@@ -13,6 +13,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Batch": "data",
     "LayeredModel": "models",
     "LayupError": "errors",
     "RunConfig": "config",

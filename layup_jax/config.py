@@ -311,7 +311,7 @@ def _check_values(record: RunConfig) -> None:
     for path, least in _AT_LEAST.items():
         value = _get(record, path)
         if value is not None and not value >= least:
-            raise ConfigError(f"config.{path} must be at least {least}, got {value}; raise it")
+            raise ConfigError(f"config.{path} must be at least {least}, got {value}; change it")
     for path in _FRACTIONS:
         value = _get(record, path)
         if value is not None and not 0 < value <= 1:

@@ -22,7 +22,7 @@ from layup_jax.errors import ConfigError, PeerFailedError
 from layup_jax.metrics.records import RunSummary
 from layup_jax.models import partition_layers
 from layup_jax.models.check import check_model
-from layup_jax.models.partition import Partition
+from layup_jax.models.partition import Partition, in_words
 from layup_jax.strategies import FORCED_PARTITIONS, Local, make_strategy
 from layup_jax.summary import summarise
 from layup_jax.transport.base import Transport
@@ -61,7 +61,7 @@ def choose_partition(config: RunConfig, task: Task, batch: Batch | None) -> Chos
     sizes = [num_bytes(model.segment(index, index + 1).init()[0]) for index in range(len(model))]
     if spec != "auto":
         partition = partition_layers(spec, sizes)
-        return Chosen(partition, f"{spec}: {len(partition)} segments of {len(model)} layers")
+        return Chosen(partition, f"{spec}: {in_words(partition)}")
     if batch is None:
         return Chosen(partition_layers("layer", sizes), "auto: not measured")
     layers = partition_layers("layer", sizes)

@@ -105,6 +105,12 @@ def check(config: RunConfig, workers: int) -> None:
     loader_spec(config, 0, workers).shard(len(records)).check(config.data.name)
     choose_partition(config, task, None)
     make_strategy(config.strategy, task.optimizer, workers)
+    absent = [rank for rank in config.delay.ranks if not 0 <= rank < workers]
+    if absent:
+        raise ConfigError(
+            f"config.delay.ranks must be among the {workers} workers, 0 to {workers - 1}, got "
+            f"{absent[0]}; change it or --workers"
+        )
 
 
 def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:

@@ -112,6 +112,14 @@ def assert_one_sentence(done, sentence):
         ),
         (("train", CONFIG, "--workers=2", "--config.sed=1"), "config.sed; did you mean 'seed'?"),
         (
+            ("train", CONFIG, "--workers=2", "--config.delay.ranks=2"),
+            "config.delay.ranks must be among the 2 workers, 0 to 1, got 2; change it or --workers",
+        ),
+        (
+            ("train", CONFIG, "--workers=6", "--config.strategy.topology=hypercube"),
+            "topology 'hypercube' needs a power of two as number of workers, got 6",
+        ),
+        (
             ("train", CONFIG, "--workers=2", "--config.seed", "x"),
             "config.seed must be int, got 'x'",
         ),

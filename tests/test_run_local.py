@@ -172,6 +172,8 @@ def test_the_model_of_a_run_is_the_mean_of_its_workers():
     )
     again = prepared.engine.evaluator(run.model, task.test)
     np.testing.assert_allclose(again, (run.summary.test_loss, run.summary.test_accuracy), rtol=1e-6)
+    outputs = task.model.predict(run.model, task.test.inputs)
+    assert float(task.metric(outputs, task.test)) == pytest.approx(run.summary.test_accuracy)
     last = [sinks[rank][0].of(EvaluationRecord)[-1] for rank in range(2)]
     assert [line.test_accuracy for line in last] == list(run.summary.test_accuracy_per_worker)
 
@@ -404,3 +406,9 @@ def test_refuses_in_one_sentence_what_cannot_be_run(changes, error, sentence):
     with pytest.raises(error, match=sentence) as caught:
         run_local(_task(), tuple(data), **arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_an_optimizer_that_is_none_is_refused():
+    task = _task()._replace(optimizer="adam")
+    with pytest.raises(ModelError, match=r"got 'adam'; pass one such as optax\.adam"):
+        run_local(task, _batches, num_workers=1, config=_config(partition="auto"))

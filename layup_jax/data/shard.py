@@ -72,5 +72,5 @@ class Shard:
         if self.batches_per_epoch == 0:
             raise DataError(
                 f"batch_size must be at most {self.size}, one worker's share of {name}, "
-                f"got {self.batch_size}; lower batch_size or num_workers."
+                f"got {self.batch_size}; lower batch_size or use fewer workers."
             )

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from layup_jax.engine.engine import Engine, Moment
-from layup_jax.models.partition import Partition, fused
+from layup_jax.models.partition import Partition, fused, in_words
 from layup_jax.types import PyTree
 
 WORTH = 20.0
@@ -35,9 +35,8 @@ class Measurement(NamedTuple):
     layer_seconds: tuple[float, ...]
 
     def __str__(self) -> str:
-        layers = len(self.layer_seconds)
         return (
-            f"{len(self.partition)} segments of {layers} layers (a dispatch takes "
+            f"{in_words(self.partition)} (a dispatch takes "
             f"{self.dispatch_seconds * 1e6:.0f} us, a layer "
             f"{min(self.layer_seconds) * 1e6:.0f} to {max(self.layer_seconds) * 1e6:.0f} us)"
         )

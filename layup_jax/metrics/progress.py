@@ -61,6 +61,7 @@ class Progress:
         self._accuracy: float | None = None
         self._samples_per_second: float | None = None
         self._drawn: StepRecord | None = None
+        self._shown = ""
         self._closed = False
         live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = _Bar(self._console) if live else None
@@ -97,11 +98,12 @@ class Progress:
 
     def _draw(self, line: Line) -> None:
         self._measure()
-        parts = [self._position(line), f"{line.train_seconds:.1f} s", *self._numbers()]
-        if self._bar is None:
-            self._console.print("  ".join(parts), markup=False, highlight=False, soft_wrap=True)
-        else:
-            self._bar.draw(self._fraction(line), "  ".join(parts))
+        text = "  ".join([self._position(line), f"{line.train_seconds:.1f} s", *self._numbers()])
+        if self._bar is not None:
+            self._bar.draw(self._fraction(line), text)
+        elif text != self._shown:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._shown = text
         self._next = self._now() + self._pause()
 
     def _measure(self) -> None:

@@ -11,6 +11,7 @@ pure function of parameters, model state, inputs and a random key).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -164,6 +165,19 @@ class LayeredModel:
     def segment(self, start: int, stop: int) -> Segment:
         """The layers start, ..., stop - 1 as one segment."""
         return Segment(self.names[start:stop], self._parts[start:stop])
+
+    def predict(self, trained: tuple[Sequence[PyTree], Sequence[PyTree]], inputs: PyTree) -> PyTree:
+        """Runs a trained model: running statistics, no dropout.
+
+        Args:
+          trained: (params, model states) by segment, whatever the partition was: `run.model`.
+          inputs: what the first layer takes.
+
+        Returns:
+          Outputs of the last layer.
+        """
+        params, model_state = (tuple(itertools.chain.from_iterable(each)) for each in trained)
+        return self.segment(0, len(self)).apply(params, model_state, inputs, training=False)[0]
 
     @staticmethod
     def _as_layer(index: int, layer: object) -> nnx.Module:

@@ -18,6 +18,12 @@ Partition = tuple[tuple[int, int], ...]
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
+def in_words(partition: Partition) -> str:
+    """Such as "3 segments of 6 layers"."""
+    count, layers = len(partition), partition[-1][1]
+    return f"{count} segment{'s' * (count > 1)} of {layers} layer{'s' * (layers > 1)}"
+
+
 def fused(costs: Sequence[float], minimum: float) -> Partition:
     """Fuses neighbours, from the first layer on, until each segment costs at least `minimum`.
 

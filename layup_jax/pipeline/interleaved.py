@@ -129,10 +129,12 @@ class Interleaved:
         if checkable is None or math.isfinite(float(checkable.loss)):
             return
         first = self._first_non_finite(checkable.tape)
+        remedy = "lower the learning rate or clip gradients"
+        if checkable.step == 0:
+            remedy = "look at the inputs and labels"
         raise NonFiniteError(
             f"the loss must be finite, got {float(checkable.loss)} at step {checkable.step}, first "
-            f"non-finite in segment {first} ({self._engine.segments[first].name}); "
-            "lower the learning rate or clip gradients"
+            f"non-finite in segment {first} ({self._engine.segments[first].name}); {remedy}"
         )
 
     def _first_non_finite(self, tape: Tape | None) -> int:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from layup_jax.draws import Draws
-from layup_jax.errors import ConfigError
+from layup_jax.errors import ConfigError, ModelError
 from layup_jax.topology import Topology
 from layup_jax.types import Array, PyTree, Request, SegmentState, SegmentUpdated
 
@@ -92,7 +92,16 @@ class OptaxStrategy:
     topology: Topology | None = None
 
     def __init__(self, optimizer: optax.GradientTransformation):
-        """Takes the transformation; it is initialised and applied for each segment by itself."""
+        """Takes the transformation; it is initialised and applied for each segment by itself.
+
+        Raises:
+          ModelError: it is no optax transformation.
+        """
+        if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+            raise ModelError(
+                f"the optimizer must be an optax transformation, got {optimizer!r}; "
+                "pass one such as optax.adam(1e-3)"
+            )
         self._optimizer = optax.with_extra_args_support(optimizer)
 
     def init(self, params: PyTree, model_state: PyTree) -> SegmentState:
