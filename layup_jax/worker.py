@@ -316,13 +316,21 @@ class Worker:
         return str(self.error) or repr(self.error)
 
     def _all_well(self) -> bool:
-        """Whether no worker failed, asked of all of them; a dead one cannot be asked."""
+        """Whether no worker failed, asked of all of them; a dead one cannot be asked.
+
+        Where several failed by themselves, as they do once a number that is not finite has spread, the
+        first of them alone keeps its error, so that a run fails with one sentence.
+        """
         if self.cut_off:
             return False
-        well = self._transport.gather(self.error is None)
-        if not all(well) and self.error is None:
-            self.error = PeerFailedError(f"worker {well.index(False)} failed first")
-        return all(well)
+        error = self.error
+        mine = None if error is None else not isinstance(error, PeerFailedError)
+        is_own = self._transport.gather(mine)  # None of a worker that is well
+        failed = [rank for rank, each in enumerate(is_own) if each is not None]
+        first = next(iter([rank for rank in failed if is_own[rank]] or failed), None)
+        if first not in (None, self._transport.rank):
+            self.error = PeerFailedError(f"worker {first} failed first")
+        return not failed
 
     def _final(self, seconds: float) -> Measured:
         """The last evaluation, of which the weighted mean over workers is the result of the run."""
