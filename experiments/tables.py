@@ -20,7 +20,8 @@ from layup_jax.errors import LayupError
 _ROOT = Path(__file__).resolve().parents[1]
 _README = _ROOT / "README.md"
 _DETAIL = re.compile(  # a line per test file, and what names the machine
-    r"tests/\S+ [.sxFE]|\s*/|(real|user|sys)\s|\s*[.sxFE]+ +\[|platform |rootdir: |configfile: |plugins: |cachedir: |hypothesis "
+    r"tests/\S+ [.sxFE]|\s*/|(real|user|sys)\s|\s*[.sxFE]+ +\["
+    r"|platform |rootdir: |configfile: |plugins: |cachedir: |hypothesis "
 )
 _TITLES: tuple[tuple[str, Pictures], ...] = (
     ("Samples per second of all workers together", THROUGHPUT),
