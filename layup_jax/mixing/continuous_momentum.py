@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from layup_jax.mixing import pairwise
 from layup_jax.types import Array, PyTree
 
 
@@ -39,7 +40,7 @@ def momentum(chi1: float, chi2: float) -> Momentum:
       chi2: half of the largest resistance of an edge, same unit.
 
     References:
-      A2CiD2, arXiv 2306.08289, proposition 3.6.
+      A2CiD2, arXiv 2306.08289.
     """
     if chi1 == 0:
         return Momentum(0.0, 0.5)
@@ -60,7 +61,7 @@ def flow(params: PyTree, twin: PyTree, exponent: Array) -> tuple[PyTree, PyTree]
       (x, twin) after that time.
 
     References:
-      A2CiD2, arXiv 2306.08289, algorithm 1.
+      A2CiD2, arXiv 2306.08289.
     """
     share = -jnp.expm1(-2 * exponent) / 2
     moved = jax.tree.map(lambda x, other: share.astype(x.dtype) * (other - x), params, twin)
@@ -76,13 +77,10 @@ def merge(
 
     :math:`x \leftarrow x + d/2` and :math:`\tilde x \leftarrow \tilde x + \tilde\alpha d` with
     :math:`d = y - x^{sent}`. Both sides of an exchange move by opposite amounts, so the pair's sums stay.
-    Differs from the official code, which takes the difference to what x is by then and so loses
-    updates made meanwhile.
+    Differs from the paper, whose rule is on what x is at that moment: see `pairwise.merge`.
 
     References:
-      A2CiD2, arXiv 2306.08289, algorithm 1.
+      A2CiD2, arXiv 2306.08289.
     """
-    difference = jax.tree.map(lambda gave, y: y - gave, sent, received)
-    merged = jax.tree.map(lambda x, each: x + each / 2, params, difference)
-    moved = jax.tree.map(lambda other, each: other + alpha * each, twin, difference)
-    return merged, moved
+    moved = jax.tree.map(lambda other, gave, y: other + alpha * (y - gave), twin, sent, received)
+    return pairwise.merge(params, sent, received), moved

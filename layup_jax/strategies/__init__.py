@@ -37,11 +37,6 @@ def make_strategy(
     return STRATEGIES[config.name](config, optimizer, size)
 
 
-def pushes(config: StrategyConfig) -> bool:
-    """Whether the configured algorithm needs one-way messages."""
-    return config.name == "layup" and config.mixing == "push_sum"
-
-
 def exchanges(config: StrategyConfig) -> bool:
     """Whether the configured algorithm swaps segments between pairs of workers."""
     return config.name == "a2cid2" or (config.name == "layup" and config.mixing == "pairwise")
@@ -58,5 +53,4 @@ __all__ = [
     "exchanges",
     "layup",
     "make_strategy",
-    "pushes",
 ]

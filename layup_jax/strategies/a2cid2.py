@@ -51,7 +51,7 @@ class A2CiD2(OptaxStrategy):
     another, the momentum would then be too strong for the exchanges there are, and diverge on a ring.
 
     References:
-      arXiv 2306.08289, algorithm 1 and proposition 3.6. One clock and one twin for each segment instead
+      arXiv 2306.08289. One clock and one twin for each segment instead
       of the whole model is ours; the partition `model` gives the paper's algorithm.
     """
 
@@ -124,7 +124,7 @@ class A2CiD2(OptaxStrategy):
         lap = now - mixing.exchanged_at
         mean = jnp.where(mixing.interval > 0, mixing.interval + _NEW * (lap - mixing.interval), lap)
         interval = jnp.where(mixing.exchanged_at < 0, 0.0, mean)
-        at = jnp.zeros((), jnp.float32) + now
+        at = jnp.asarray(now, jnp.float32)
         return state._replace(params=params, mixing=Flowing(twin, mixing.since, at, interval))
 
     def _flowed(self, state: SegmentState, now: Array) -> SegmentState:
@@ -133,7 +133,7 @@ class A2CiD2(OptaxStrategy):
         units = jnp.where(mixing.interval > 0, elapsed / jnp.maximum(mixing.interval, 1e-9), 0.0)
         exponent = self._momentum.eta * units
         params, twin = continuous_momentum.flow(state.params, mixing.twin, exponent)
-        since = jnp.zeros((), jnp.float32) + now
+        since = jnp.asarray(now, jnp.float32)
         return state._replace(params=params, mixing=mixing._replace(twin=twin, since=since))
 
 

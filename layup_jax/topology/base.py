@@ -93,7 +93,7 @@ class Topology(abc.ABC):
           elsewhere the same of W's symmetric part, so that an edge counts what both its ends ask.
 
         References:
-          A2CiD2, arXiv 2306.08289, section 3; the symmetric part is our generalisation.
+          A2CiD2, arXiv 2306.08289; the symmetric part is our generalisation.
         """
         gossip = self.gossip_matrix()
         symmetric = rate * (gossip + gossip.T) / 2

@@ -40,7 +40,7 @@ class Graph(Topology):
         """Any networkx graph; ranks are its nodes in order, weights of edges are not used.
 
         Raises:
-          ConfigError: it is directed, or not connected.
+          ConfigError: it is directed, not connected, or has an edge from a node to itself.
         """
         if graph.is_directed():
             raise ConfigError(
@@ -48,12 +48,10 @@ class Graph(Topology):
                 "convert it with graph.to_undirected()"
             )
         ranks = {node: rank for rank, node in enumerate(graph.nodes)}
-        pairs = [(ranks[one], ranks[other]) for one, other in graph.edges()]
         neighbours: list[list[int]] = [[] for _ in ranks]
-        for one, other in pairs:
-            if one != other:
-                neighbours[one].append(other)
-                neighbours[other].append(one)
+        for one, other in graph.edges():
+            neighbours[ranks[one]].append(ranks[other])
+            neighbours[ranks[other]].append(ranks[one])
         return cls(name, [sorted(each) for each in neighbours])
 
     def neighbours(self, rank: int) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ def exponential(num_workers: int) -> Graph:
     """Neighbours at distances +-1, +-2, +-4, ... up to half of the number of workers.
 
     References:
-      A2CiD2, arXiv 2306.08289, section 4: +-2^k for k = 0, ..., log2(n) - 1; elsewhere than at powers
+      A2CiD2, arXiv 2306.08289: +-2^k for k = 0, ..., log2(n) - 1; elsewhere than at powers
       of two we round the logarithm down.
     """
     require_workers("exponential", num_workers)

@@ -9,7 +9,7 @@ class OnePeerExponential(Topology):
     """Each worker sends to rank + 1, then + 2, + 4, ... in turn, so that nobody is sent to twice at once.
 
     References:
-      SGP, arXiv 1811.10792, section 4 and appendix A: 2^0, ..., 2^floor(log2(n - 1)).
+      SGP, arXiv 1811.10792; 2^0, ..., 2^floor(log2(n - 1)).
     """
 
     name = "one_peer_exponential"

@@ -31,6 +31,11 @@ def test_special_sizes_are_named():
         hypercube(6)
 
 
+def test_networkx_graphs_with_loops_are_refused():
+    with pytest.raises(ConfigError, match="got 1 -> 1; mend it"):
+        Graph.from_networkx(nx.Graph([(0, 1), (1, 1)]))
+
+
 def test_directed_networkx_graphs_are_refused():
     with pytest.raises(ConfigError, match=r"graph\.to_undirected"):
         Graph.from_networkx(nx.DiGraph([(0, 1), (1, 0)]))

@@ -53,6 +53,12 @@ def test_published_constants_follow(graph, eta, alpha):
     assert 0.5 * np.sqrt(graph.chi1() / graph.chi2()) == pytest.approx(alpha, abs=1e-6)
 
 
+@pytest.mark.parametrize("size", range(1, 9))
+def test_in_a_complete_graph_everybody_else_is_a_neighbour_in_order(size):
+    for rank in range(size):
+        assert complete(size).neighbours(rank) == tuple({*range(size)} - {rank})
+
+
 @pytest.mark.parametrize("size", [2, 3, 4, 7, 16])
 def test_complete(size):
     assert complete(size).chi1() == pytest.approx((size - 1) / size)
