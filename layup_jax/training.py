@@ -141,7 +141,7 @@ def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
         sinks = _together(transport, lambda: _open_sinks(config, folder, transport.rank))
         for sink in sinks:
             stack.callback(sink.close)
-        first = next(loader)
+        first = _together(transport, lambda: next(loader))
         chosen = _together(transport, lambda: choose_partition(config, task, first), root=True)
         if transport.rank == 0:
             open_console().print(f"partition {chosen.description}")

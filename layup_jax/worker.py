@@ -169,8 +169,9 @@ class Worker:
         Returns:
           The result; after a failure too, with the error in `self.error`.
         """
-        first = next(loader)
-        self._attempt(lambda: self._warm_up(first))
+        first = self._attempt(lambda: next(loader))
+        if self.error is None:
+            self._attempt(lambda: self._warm_up(first))
         start, interrupted = time.perf_counter(), False
         if self._all_well():
             self._clock.restart()

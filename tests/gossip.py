@@ -110,8 +110,8 @@ class Parts(NamedTuple):
     wire: Wire
 
 
-def make_parts(mixing, size):
-    strategy = layup(optax.sgd(0.0), complete(size), LayUpOptions(mixing, peer_per="segment"))
+def make_parts(mixing, size, topology=complete):
+    strategy = layup(optax.sgd(0.0), topology(size), LayUpOptions(mixing, peer_per="segment"))
     return Parts(strategy, Wire(strategy))
 
 
@@ -127,7 +127,10 @@ class Member:
         self.store = ParameterStore(states)
         self.outbox = WatchedOutbox()
         self._port = port_type(self.store, parts.wire, Stopped())
-        self.communicator = Communicator(transport, self._port, self.outbox, scenario.options)
+        neighbours = parts.strategy.topology.neighbours(transport.rank)
+        self.communicator = Communicator(
+            transport, self._port, self.outbox, scenario.options, neighbours
+        )
         self.applied = [np.zeros(size) for size in SIZES]
         self._scenario = scenario
         self._transport = transport

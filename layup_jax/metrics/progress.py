@@ -34,8 +34,8 @@ class Progress:
     """Shows how far rank 0 is. Not for several threads at a time.
 
     Lines come about every 2 s, and more rarely in long runs, up to once a minute; every evaluation
-    has one that says something new. The accuracy is the mean model's, or rank 0's own where that is unknown. After close:
-    `write` does nothing.
+    that says something new has one. The accuracy is the mean model's, or rank 0's own where that is
+    unknown. After close: `write` does nothing.
     """
 
     def __init__(

@@ -12,7 +12,9 @@ import pytest
 
 from layup_jax.engine.port import Port
 from layup_jax.errors import PeerFailedError, TransportError
+from layup_jax.topology import complete, ring
 from layup_jax.transport import local
+from layup_jax.transport.base import Kind
 from layup_jax.transport.communicator import CommunicationOptions
 from layup_jax.transport.local import local_transports, run_threads
 
@@ -22,10 +24,11 @@ MIXINGS = ["pairwise", "push_sum"]
 STEPS_TO_MEAN = {"pairwise": 80, "push_sum": 320}
 
 
-def _run(scenario, size, port_types=None):
-    parts = gossip.make_parts(scenario.mixing, size)
+def _run(scenario, size, port_types=None, topology=complete, watch=lambda transport: None):
+    parts = gossip.make_parts(scenario.mixing, size, topology)
 
     def work(transport):
+        watch(transport)
         port_type = (port_types or {}).get(transport.rank, Port)
         return gossip.Member(transport, parts, scenario, port_type).run()
 
@@ -75,6 +78,30 @@ def test_updates_and_messages_at_the_same_time_lose_nothing(mixing, size):
     gossip.assert_orderly_end(outcomes)
     gossip.assert_nothing_lost(outcomes)
     assert min(outcome.statistics.messages_sent for outcome in outcomes) > 20
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_only_neighbours_are_sent_to_when_others_are_busy_or_gone(mixing):
+    """Workers of a ring that finish at different times, one push under way at most."""
+    size, sent = 6, set()
+
+    def watch(transport):
+        send = transport.send
+
+        def watched(peer, kind, *rest):
+            if kind in (Kind.PUSH, Kind.PROPOSE):
+                sent.add((transport.rank, peer))
+            return send(peer, kind, *rest)
+
+        transport.send = watched
+
+    options = CommunicationOptions(sends_in_flight=1)
+    steps = tuple(10 + 15 * rank for rank in range(size))
+    scenario = gossip.Scenario(mixing, 5, steps, (0.3,) * size, options=options)
+    outcomes = _run(scenario, size, topology=ring, watch=watch)
+    gossip.assert_orderly_end(outcomes)
+    gossip.assert_nothing_lost(outcomes)
+    assert sent == {(rank, (rank + step) % size) for rank in range(size) for step in (-1, 1)}
 
 
 def _nothing_is_lost(seed):
