@@ -13,7 +13,6 @@ import argparse
 import os
 import random
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -23,9 +22,12 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from experiments import report
 from layup_jax.errors import LayupError
+from layup_jax.metrics import RunFolder
+from layup_jax.metrics.records import RunSummary
 
 T = TypeVar("T")
 _ROOT = Path(__file__).resolve().parents[1]
+_START_SECONDS = 300.0  # imports, compilation and the end of a run, on a slow machine
 _GRACE_SECONDS = 30.0  # more than the launcher of `layup train` gives its workers
 SMOKE_ROUNDS = 2
 
@@ -117,11 +119,6 @@ def paired_rounds(
     return values
 
 
-def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    """Median over rounds of the ratio within a round."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
-
-
 def run_process(
     command: Sequence[str],
     *,
@@ -165,6 +162,39 @@ def run_process(
         lines = errors.strip().splitlines() or ["no message"]
         raise ExperimentError(f"{what} ended with status {process.returncode}: {lines[-1]}")
     return output
+
+
+def train(
+    config: str, overrides: Sequence[str], *, folder: Path, workers: int, seconds: float
+) -> RunSummary:
+    """One run of `layup train`: what one of its workers does is what users get.
+
+    Args:
+      config: path of the configuration, and what is selected in it.
+      overrides: as on the command line; they give the name of the run.
+      folder: that all runs of an experiment share, with what they have compiled.
+      workers: to start.
+      seconds: that training may take; start and end have their own.
+
+    Raises:
+      ExperimentError: it did not finish.
+    """
+    name = "run"
+    what = " ".join(["layup train", f"--config={config}", *overrides])
+    sys.stderr.write(f"{what}\n")
+    command = [sys.executable, "-m", "layup_jax.cli", "train", f"--config={config}"]
+    command += [f"--workers={workers}", f"--config.output={folder}", f"--config.name={name}"]
+    run_process(
+        [*command, "--overwrite", *overrides],
+        what=what,
+        timeout_seconds=seconds + _START_SECONDS,
+        compiled=folder / "compiled",
+    )
+    summary = RunFolder.open(folder / name).read_summary()
+    if summary is None or summary.status != "finished":
+        status = "no summary" if summary is None else f"'{summary.status}'"
+        raise ExperimentError(f"{what} must finish, got {status}; run it by hand to see why")
+    return summary
 
 
 def _compilation(folder: Path | None) -> dict[str, str]:

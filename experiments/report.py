@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -62,6 +63,11 @@ class Pictures(NamedTuple):
     folder: Path
     draw: Callable[[Results, Figure], None]
     table: Callable[[Results], str]
+
+
+def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    """Median over rounds of the ratio within a round."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def environment(*, seed: int, smoke: bool, seconds: float) -> dict[str, Any]:

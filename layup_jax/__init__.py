@@ -17,7 +17,7 @@ _HOMES = {
     "LayeredModel": "models",
     "LayupError": "errors",
     "RunConfig": "config",
-    "Task": "worker",
+    "Task": "task",
     "accuracy": "losses",
     "cross_entropy": "losses",
     "run_local": "run",

@@ -1,4 +1,4 @@
-"""The command line: layup train | doctor.
+"""The command line: layup train | doctor | list.
 
     layup train --config=configs/digits_layup.py --workers=4 --config.seed=1
 
@@ -34,7 +34,9 @@ _DESCRIPTION = (
 _EPILOG = """\
 examples:
   layup doctor
+  layup list
   layup train --config=configs/digits_layup.py --workers=4
+  layup train --config=configs/digits.py:slowmo --workers=4
   mpirun -n 4 layup train --config=configs/digits_layup.py
   srun --mpi=pmix -n 16 layup train --config=configs/digits_layup.py
 """
@@ -251,6 +253,13 @@ def _doctor(options: argparse.Namespace, start: Start) -> int:
     return doctor.main([])
 
 
+def _list(options: argparse.Namespace, start: Start) -> int:
+    del options, start
+    from layup_jax import listing
+
+    return listing.main()
+
+
 def _own_command() -> list[str]:
     """How this program was started, without its arguments."""
     if os.path.basename(sys.argv[0]) == "layup" and os.path.isfile(sys.argv[0]):
@@ -258,8 +267,9 @@ def _own_command() -> list[str]:
     return [sys.executable, "-m", "layup_jax.cli"]
 
 
+_TRAIN_OPTIONS = ("--config", "--workers", "--data_dir", "--overwrite", "--debug", "--help")
 Command = Callable[[argparse.Namespace, Start], int]
-_COMMANDS: dict[str, Command] = {"train": _train, "doctor": _doctor}
+_COMMANDS: dict[str, Command] = {"train": _train, "doctor": _doctor, "list": _list}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -282,9 +292,13 @@ def _parser() -> _Parser:
         epilog=_TRAIN_EPILOG,
         formatter_class=raw,
         allow_abbrev=False,
-        usage="layup train --config=FILE [--workers=N] [--config.KEY=VALUE ...] [options]",
+        usage="layup train --config=FILE[:NAME] [--workers=N] [--config.KEY=VALUE ...] [options]",
     )
-    train.add_argument("--config", metavar="FILE", help="Python file with get_config()")
+    train.add_argument(
+        "--config",
+        metavar="FILE[:NAME]",
+        help="Python file with get_config(), which is given NAME if there is one",
+    )
     train.add_argument(
         "--workers", metavar="N", type=_workers, help="processes to start with mpirun (default: 1)"
     )
@@ -299,6 +313,12 @@ def _parser() -> _Parser:
         "doctor",
         help="check this installation",
         description="Checks this installation, with two processes that really talk to each other.",
+        allow_abbrev=False,
+    )
+    commands.add_parser(
+        "list",
+        help="list algorithms, topologies, models and data sets",
+        description="Lists the algorithms, topologies, models and data sets that a run can have.",
         allow_abbrev=False,
     )
     return parser
@@ -324,7 +344,7 @@ def _parse(argv: Sequence[str]) -> tuple[Command, argparse.Namespace]:
         raise ConfigError(f"a command must be given, got none; use one of: {', '.join(_COMMANDS)}")
     if unknown:
         name = unknown[0].split("=")[0]
-        known = ("--config", "--workers", "--data_dir", "--overwrite", "--debug", "--help")
+        known = _TRAIN_OPTIONS if options.command == "train" else ("--help",)
         raise ConfigError(f"unknown argument '{unknown[0]}'; {nearest(name, known)}")
     if options.command == "train" and not options.config:
         raise ConfigError(

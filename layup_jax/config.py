@@ -53,16 +53,28 @@ class OptimizerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StrategyConfig:
-    """Which algorithm, and its options.
+    """Which algorithm, and its options; None leaves an option to the algorithm.
 
     Attributes:
-      name: layup | a2cid2 | local | fused.
+      name: layup | a2cid2 | gosgd | ad_psgd | sgp | osgp | d_psgd | ddp | local_sgd | slowmo | co2 |
+        diloco | streaming_diloco | local | fused; `layup list` says what they are.
       mixing: pairwise | push_sum; of layup.
-      peer_per: step | segment; of layup, see `LayUpOptions`.
-      probability: of asking for communication, in (0, 1]; of layup.
+      peer_per: step | segment; of layup, gosgd and ad_psgd, see `LayUpOptions`.
+      probability: of asking for communication, in (0, 1]; of layup, gosgd and ad_psgd.
       rate: exchanges of a worker for each of its gradients, in expectation; of a2cid2.
       topology: complete | exponential | hypercube | one_peer_exponential | ring | star | torus, or the
-        path of a graph that networkx reads (.edgelist, .adjlist, .graphml, .gml).
+        path of a graph that networkx reads (.edgelist, .adjlist, .graphml, .gml); of all that gossip.
+      period: H, steps between two averages; of local_sgd (8), slowmo (48), co2 (48), diloco (500) and
+        streaming_diloco (100).
+      local_from: step before which every step is followed by an average; of local_sgd, then called
+        post-local SGD, and slowmo and diloco.
+      outer_learning_rate: of slowmo (1), co2 (0.4; together with the momentum below 1), diloco (0.7) and
+        streaming_diloco (0.7).
+      outer_momentum: of slowmo (0.5), co2 (0.5), diloco (0.9) and streaming_diloco (0.9).
+      outer_clip: largest magnitude of any element of the momentum; of co2.
+      fragments: P, that take turns; of streaming_diloco.
+      delay_steps: tau, steps taken while a fragment is averaged, below H / P; of streaming_diloco.
+      local_share: share of the local parameters in what is gone on from; of streaming_diloco.
     """
 
     name: str = "layup"
@@ -70,7 +82,15 @@ class StrategyConfig:
     peer_per: str = "step"
     probability: float = 1.0
     rate: float = 1.0
-    topology: str = "complete"
+    topology: str | None = None
+    period: int | None = None
+    local_from: int = 0
+    outer_learning_rate: float | None = None
+    outer_momentum: float | None = None
+    outer_clip: float | None = None
+    fragments: int = 2
+    delay_steps: int = 1
+    local_share: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +111,17 @@ class TransportConfig:
 
 @dataclasses.dataclass(frozen=True)
 class StopConfig:
-    """When a worker stops: after its own steps, after seconds of training, whichever comes first."""
+    """When a worker stops: at whichever comes first.
+
+    Attributes:
+      steps: of each worker.
+      seconds: of training, evaluation left out.
+      samples: of all workers together, however unequally fast they are; met within about a step.
+    """
 
     steps: int | None = 300
     seconds: float | None = None
+    samples: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +191,23 @@ class RunConfig:
 _CHOICES = {
     "optimizer.name": ("sgd", "adamw"),
     "optimizer.schedule": ("constant", "cosine"),
-    "strategy.name": ("a2cid2", "fused", "layup", "local"),
+    "strategy.name": (
+        "a2cid2",
+        "ad_psgd",
+        "co2",
+        "d_psgd",
+        "ddp",
+        "diloco",
+        "fused",
+        "gosgd",
+        "layup",
+        "local",
+        "local_sgd",
+        "osgp",
+        "sgp",
+        "slowmo",
+        "streaming_diloco",
+    ),
     "strategy.mixing": ("pairwise", "push_sum"),
     "strategy.peer_per": ("step", "segment"),
     "transport.data_plane": ("auto", "mpi4jax", "host"),
@@ -184,14 +227,28 @@ _AT_LEAST = {
     "log_every_steps": 1,
     "seed": 0,
     "stop.steps": 1,
+    "stop.samples": 1,
     "optimizer.learning_rate": 0,
     "optimizer.warmup_steps": 0,
     "optimizer.weight_decay": 0,
+    "strategy.period": 1,
+    "strategy.local_from": 0,
+    "strategy.outer_momentum": 0,
+    "strategy.fragments": 1,
+    "strategy.delay_steps": 0,
     "evaluation.every_steps": 0,
     "transport.sends_in_flight": 1,
     "delay.seconds": 0,
 }
+_POSITIVE = (
+    "stop.seconds",
+    "strategy.rate",
+    "strategy.outer_learning_rate",
+    "strategy.outer_clip",
+)
+_ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")
 _FRACTIONS = ("strategy.probability", "transport.share", "evaluation.target")
+_SHARES = ("strategy.local_share",)
 
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
@@ -242,7 +299,8 @@ def validated(config: Mapping[str, Any]) -> RunConfig:
       ConfigError: unknown key, wrong type, value out of range, or values that do not go together.
     """
     record = _record(RunConfig, config, "")
-    _check_values(record)
+    _check_choices(record)
+    _check_numbers(record)
     _check_together(record)
     return record
 
@@ -303,45 +361,54 @@ def _get(record: RunConfig, path: str) -> Any:
     return record
 
 
-def _check_values(record: RunConfig) -> None:
+def _check_choices(record: RunConfig) -> None:
     for path, choices in _CHOICES.items():
         value = _get(record, path)
         if value not in choices:
             raise ConfigError(f"unknown config.{path} '{value}'; {nearest(value, choices)}")
+
+
+def _check_numbers(record: RunConfig) -> None:
     for path, least in _AT_LEAST.items():
         value = _get(record, path)
         if value is not None and not value >= least:
             raise ConfigError(f"config.{path} must be at least {least}, got {value}; change it")
+    for path in _POSITIVE:
+        value = _get(record, path)
+        if value is not None and not value > 0:
+            raise ConfigError(f"config.{path} must be positive, got {value}; raise it")
     for path in _FRACTIONS:
         value = _get(record, path)
         if value is not None and not 0 < value <= 1:
             raise ConfigError(f"config.{path} must be in (0, 1], got {value}; change it")
+    for path in _SHARES:
+        value = _get(record, path)
+        if not 0 <= value <= 1:
+            raise ConfigError(f"config.{path} must be in [0, 1], got {value}; change it")
 
 
 def _check_together(record: RunConfig) -> None:
     stop = record.stop
-    if stop.steps is None and stop.seconds is None:
+    if stop.steps is None and stop.seconds is None and stop.samples is None:
         raise ConfigError(
-            "a run needs an end, got none; set config.stop.steps or config.stop.seconds"
+            "a run needs an end, got none; set config.stop.steps, .seconds or .samples"
         )
-    if stop.seconds is not None and stop.seconds <= 0:
-        raise ConfigError(f"config.stop.seconds must be positive, got {stop.seconds}; raise it")
     if not record.name or "/" in record.name or record.name.startswith("."):
         raise ConfigError(
             f"config.name must be a plain folder name, got '{record.name}'; change it"
         )
     strategy, plane = record.strategy, record.transport.data_plane
-    if "." not in strategy.topology and strategy.topology not in _TOPOLOGIES:
+    topology = strategy.topology
+    if topology is not None and "." not in topology and topology not in _TOPOLOGIES:
         raise ConfigError(
-            f"unknown config.strategy.topology '{strategy.topology}'; "
-            f"{nearest(strategy.topology, _TOPOLOGIES)}"
+            f"unknown config.strategy.topology '{topology}'; {nearest(topology, _TOPOLOGIES)}"
         )
-    if strategy.rate <= 0:
-        raise ConfigError(f"config.strategy.rate must be positive, got {strategy.rate}; raise it")
-    if strategy.mixing == "push_sum" and strategy.name == "layup" and plane == "mpi4jax":
+    one_way = strategy.name in _ONE_WAY or (strategy.name, strategy.mixing) == ("layup", "push_sum")
+    if one_way and plane == "mpi4jax":
+        name = "push_sum" if strategy.name == "layup" else strategy.name
         raise ConfigError(
-            "push_sum needs one-way messages, which the blocking data plane mpi4jax cannot send; "
-            "use --config.transport.data_plane=host or --config.strategy.mixing=pairwise"
+            f"{name} needs one-way messages, which the blocking data plane mpi4jax cannot send; "
+            "use --config.transport.data_plane=host or another algorithm"
         )
     if record.optimizer.schedule == "cosine" and not (record.optimizer.decay_steps or stop.steps):
         raise ConfigError(

@@ -1,10 +1,12 @@
 """Configuration files: found by path, executed, and overridden from the command line.
 
     config = load_config("configs/digits_layup.py")             # what its get_config() returns
+    config = load_config("configs/digits.py:slowmo")            # what get_config("slowmo") returns
     values = overridden(config, [Override("seed", "3"), Override("model.options.channels", "(8,)")])
     run = validated(values)
 
 A file may import its neighbours: its folder is on the path while it is executed, as for a script.
+What it takes as a name it may list in NAMES; any other name is then refused with the nearest of these.
 """
 
 from __future__ import annotations
@@ -13,15 +15,16 @@ import ast
 import contextlib
 import difflib
 import importlib.util
+import inspect
 import sys
 import traceback
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from layup_jax.config import RunConfig
+from layup_jax.config import RunConfig, nearest
 from layup_jax.errors import ConfigError, LayupError
 
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
@@ -39,34 +42,37 @@ class Override(NamedTuple):
     text: str
 
 
+class _Chosen(NamedTuple):
+    """What `--config` names: a file, and what its get_config() is given, if anything."""
+
+    file: Path
+    name: str | None
+
+
 def load_config(path: str) -> Mapping[str, Any]:
     """Executes a configuration file.
 
     Args:
-      path: of a Python file that defines get_config().
+      path: of a Python file that defines get_config(), or path:NAME for get_config(NAME).
 
     Returns:
       What get_config() returns: a ConfigDict, or nested mappings; not yet validated.
 
     Raises:
-      ConfigError: no such file, an error in it, or no get_config() that gives a configuration.
+      ConfigError: no such file, an error in it, no get_config() that gives a configuration, or one
+        that does not take what stands after the colon.
     """
-    file = Path(path)
+    chosen = _divided(path)
+    file = chosen.file
     if not file.is_file():
-        raise ConfigError(f"configuration file '{path}' was not found; {_nearest_file(file)}")
+        raise ConfigError(f"configuration file '{file}' was not found; {_nearest_file(file)}")
     spec = importlib.util.spec_from_file_location("layup_config_file", file)
     if spec is None or spec.loader is None:
-        raise ConfigError(f"a configuration file must end in .py, got '{path}'; rename it")
+        raise ConfigError(f"a configuration file must end in .py, got '{file}'; rename it")
     module = importlib.util.module_from_spec(spec)
     with _on_path(file.parent), _errors_of(file):
         spec.loader.exec_module(module)
-        get_config = getattr(module, "get_config", None)
-        if not callable(get_config):
-            raise ConfigError(
-                f"configuration file '{path}' must define get_config(), found none; "
-                "see configs/digits_layup.py"
-            )
-        config: Any = get_config()
+        config = _get_config(module, chosen)
     if not isinstance(config, Mapping) and not hasattr(config, "items"):
         raise ConfigError(
             f"get_config() in '{path}' must return a configuration, got {config!r}; "
@@ -134,6 +140,47 @@ def _read(text: str, hint: Any) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
+
+
+def _divided(path: str) -> _Chosen:
+    """The name stands after the last colon, unless a file has the colon in its own name."""
+    file, colon, name = path.rpartition(":")
+    if not colon or Path(path).is_file():
+        return _Chosen(Path(path), None)
+    return _Chosen(Path(file), name)
+
+
+def _get_config(module: types.ModuleType, chosen: _Chosen) -> Any:
+    """Calls get_config(), after a look at whether it takes what it is given."""
+    file, name = chosen
+    get_config = getattr(module, "get_config", None)
+    if not callable(get_config):
+        raise ConfigError(
+            f"configuration file '{file}' must define get_config(), found none; "
+            "see configs/digits_layup.py"
+        )
+    names: Sequence[str] = getattr(module, "NAMES", ())
+    given = () if name is None else (name,)
+    try:
+        inspect.signature(get_config).bind(*given)
+    except TypeError:
+        raise _misgiven(chosen, names) from None
+    if name is not None and names and name not in names:
+        raise ConfigError(f"unknown name '{name}' for '{file}'; {nearest(name, names)}")
+    return get_config(*given)
+
+
+def _misgiven(chosen: _Chosen, names: Sequence[str]) -> ConfigError:
+    """About a name too many, or one too few."""
+    file, name = chosen
+    if name is not None:
+        return ConfigError(
+            f"configuration file '{file}' takes no name, got '{name}'; use --config={file}"
+        )
+    known = f", NAME being one of: {', '.join(sorted(names))}" if names else ""
+    return ConfigError(
+        f"configuration file '{file}' needs a name, got none; use --config={file}:NAME{known}"
+    )
 
 
 @contextlib.contextmanager

@@ -6,14 +6,16 @@ run.summary.test_accuracy, run.model
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import optax
 
-from layup_jax.config import RunConfig, validated
+from layup_jax.config import RunConfig, StrategyConfig, validated
 from layup_jax.data import Batch, LoaderSpec, make_loader
 from layup_jax.engine.engine import Engine
 from layup_jax.engine.evaluate import Model
@@ -23,14 +25,16 @@ from layup_jax.metrics.records import RunSummary
 from layup_jax.models import partition_layers
 from layup_jax.models.check import check_model
 from layup_jax.models.partition import Partition, in_words
-from layup_jax.strategies import FORCED_PARTITIONS, Local, make_strategy
+from layup_jax.strategies import STRATEGIES, Local, Setup, Strategy, make_strategy
 from layup_jax.summary import summarise
+from layup_jax.task import Task
 from layup_jax.transport.base import Transport
 from layup_jax.transport.local import LocalTransport, local_transports, run_threads
 from layup_jax.tree import num_bytes
-from layup_jax.worker import Sink, Task, Worker
+from layup_jax.worker import Sink, Worker
 
 Arrays = tuple[np.ndarray, np.ndarray]
+MakeStrategy = Callable[[optax.GradientTransformation, int], Strategy]
 
 
 class Chosen(NamedTuple):
@@ -57,7 +61,10 @@ class Run(NamedTuple):
 def choose_partition(config: RunConfig, task: Task, batch: Batch | None) -> Chosen:
     """The configured partition; "auto" measures on `batch`, and without one decides nothing."""
     model = task.model
-    spec = FORCED_PARTITIONS.get(config.strategy.name, config.partition)
+    method = STRATEGIES[config.strategy.name]
+    spec = config.partition
+    if method.partition is not None and (method.is_whole or spec == "auto"):
+        spec = method.partition
     sizes = [num_bytes(model.segment(index, index + 1).init()[0]) for index in range(len(model))]
     if spec != "auto":
         partition = partition_layers(spec, sizes)
@@ -78,9 +85,19 @@ class Prepared(NamedTuple):
     chosen: Chosen
 
 
-def prepare(task: Task, config: RunConfig, chosen: Chosen, workers: int) -> Prepared:
-    """Builds the engine of a run of so many workers."""
-    strategy = make_strategy(config.strategy, task.optimizer, workers)
+def prepare(
+    task: Task,
+    config: RunConfig,
+    chosen: Chosen,
+    workers: int,
+    make: MakeStrategy | None = None,
+) -> Prepared:
+    """Builds the engine of a run of so many workers; `make` replaces the configured algorithm."""
+    if make is None:
+        setup = Setup(config.strategy, task.optimizer, workers, task.learning_rate)
+        strategy = make_strategy(setup)
+    else:
+        strategy = make(task.optimizer, workers)
     engine = Engine(task.model, chosen.partition, task.loss, strategy, task.metric)
     return Prepared(task, engine, chosen)
 
@@ -130,6 +147,7 @@ def run_local(
     *,
     num_workers: int = 4,
     config: RunConfig | Mapping[str, Any] | None = None,
+    strategy: MakeStrategy | None = None,
     sinks: Mapping[int, Sequence[Sink]] | None = None,
 ) -> Run:
     """Trains with workers that are threads of this process: for notebooks and tests.
@@ -141,6 +159,8 @@ def run_local(
       num_workers: threads.
       config: a RunConfig or a mapping of what differs from its defaults, such as
         {"stop": {"steps": 100}}; its data, model and optimizer are not used.
+      strategy: an algorithm of the user's own, as a function (optimizer, num_workers) -> Strategy;
+        config.strategy is then not used. `layup_jax.testing.strategies` tells whether it is one.
       sinks: by rank, get the metrics.
 
     Returns:
@@ -152,12 +172,15 @@ def run_local(
     if num_workers < 1:
         raise ConfigError(f"a run needs at least 1 worker, got {num_workers}; raise num_workers")
     run_config = config if isinstance(config, RunConfig) else validated(config or {})
+    if strategy is not None:
+        run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
     make = data if callable(data) else _array_loader(data, run_config)
     loaders = [make(rank, num_workers) for rank in range(num_workers)]
     first = next(loaders[0])
     check_model(task.model, task.loss, first)
     loaders[0] = itertools.chain([first], loaders[0])
-    prepared = prepare(task, run_config, choose_partition(run_config, task, first), num_workers)
+    chosen = choose_partition(run_config, task, first)
+    prepared = prepare(task, run_config, chosen, num_workers, strategy)
     stop = threading.Event()
 
     def start(transport: LocalTransport) -> Run:

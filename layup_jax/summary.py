@@ -46,9 +46,9 @@ def summarise(
     own = [final.own for final in finals if final.own is not None]
     interrupted = any(each.interrupted for each in results)
     return RunSummary(
-        algorithm=config.strategy.name,
+        algorithm=strategy.name,
         mixing=strategy.mixing,
-        data_plane=data_plane if strategy.communicates else "none",
+        data_plane=data_plane if strategy.asks else "none",
         workers=len(results),
         partition=partition,
         segments=segments,

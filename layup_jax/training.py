@@ -35,11 +35,13 @@ from layup_jax.metrics import (
 )
 from layup_jax.models import MODELS, LayeredModel
 from layup_jax.models.check import check_model
-from layup_jax.optimizers import make_optimizer
-from layup_jax.run import Run, choose_partition, prepare, train
-from layup_jax.strategies import exchanges, make_strategy
+from layup_jax.optimizers import learning_rate_schedule, make_optimizer
+from layup_jax.run import Chosen, Run, choose_partition, prepare, train
+from layup_jax.strategies import Setup, advice, asks, make_strategy
+from layup_jax.task import Task
 from layup_jax.transport.base import Transport
-from layup_jax.worker import Sink, Task
+from layup_jax.types import Exchange
+from layup_jax.worker import Sink
 
 T = TypeVar("T")
 _SHARED_CORES_SHARE = 0.03  # of what a worker has of a core that it computes on
@@ -82,8 +84,9 @@ def build_task(config: RunConfig) -> Task:
     model = build_model(config, sample, classes)
     check_model(model, cross_entropy, sample)
     optimizer = make_optimizer(config.optimizer, config.stop.steps)
+    rate = learning_rate_schedule(config.optimizer, config.stop.steps)
     test = load_split(data.name, data.test_split, data.data_dir)
-    return Task(model, cross_entropy, optimizer, test)
+    return Task(model, cross_entropy, optimizer, test, learning_rate=rate)
 
 
 def loader_spec(config: RunConfig, rank: int, workers: int) -> LoaderSpec:
@@ -104,7 +107,7 @@ def check(config: RunConfig, workers: int) -> None:
     records = open_source(config.data.name, config.data.train_split, config.data.data_dir)
     loader_spec(config, 0, workers).shard(len(records)).check(config.data.name)
     choose_partition(config, task, None)
-    make_strategy(config.strategy, task.optimizer, workers)
+    make_strategy(Setup(config.strategy, task.optimizer, workers))
     absent = [rank for rank in config.delay.ranks if not 0 <= rank < workers]
     if absent:
         raise ConfigError(
@@ -138,13 +141,13 @@ def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
         folder = _together(transport, lambda: _make_folder(config, overwrite), root=True)
         task = _together(transport, lambda: build_task(config))
         loader = _together(transport, lambda: _open_loader(config, transport))
-        sinks = _together(transport, lambda: _open_sinks(config, folder, transport.rank))
+        sinks = _together(transport, lambda: _open_sinks(config, folder, transport))
         for sink in sinks:
             stack.callback(sink.close)
         first = _together(transport, lambda: next(loader))
         chosen = _together(transport, lambda: choose_partition(config, task, first), root=True)
         if transport.rank == 0:
-            open_console().print(f"partition {chosen.description}")
+            _announce(Setup(config.strategy, task.optimizer, transport.size), chosen)
         prepared = prepare(task, config, chosen, transport.size)
         batches = itertools.chain([first], loader)
         run = train(prepared, config, transport, batches, sinks, stop)
@@ -162,7 +165,8 @@ def _resolved(config: RunConfig, host: HostReport) -> RunConfig:
     transport = config.transport
     plane, share = transport.data_plane, transport.share
     if plane == "auto":
-        plane = "mpi4jax" if exchanges(config.strategy) and host.platform != "tpu" else "host"
+        swaps = asks(config.strategy) is Exchange
+        plane = "mpi4jax" if swaps and host.platform != "tpu" else "host"
     if share is None:
         share = _SHARED_CORES_SHARE * host.cores_per_worker if host.is_crowded else 1.0
     transport = dataclasses.replace(transport, data_plane=plane, share=share)
@@ -191,6 +195,15 @@ def _together(transport: Transport, function: Callable[[], T], *, root: bool = F
     return shared[0][1] if root else result
 
 
+def _announce(setup: Setup, chosen: Chosen) -> None:
+    """What there is to say before training starts."""
+    console = open_console()
+    console.print(f"partition {chosen.description}")
+    warning = advice(setup)
+    if warning is not None:
+        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+
+
 def _make_folder(config: RunConfig, overwrite: bool) -> RunFolder:
     folder = RunFolder.create(config.output, config.name, overwrite=overwrite)
     folder.write_config(config)
@@ -202,12 +215,13 @@ def _open_loader(config: RunConfig, transport: Transport) -> Iterator[Batch]:
     return iter(make_loader(loader_spec(config, transport.rank, transport.size)))
 
 
-def _open_sinks(config: RunConfig, folder: RunFolder, rank: int) -> list[Sink]:
+def _open_sinks(config: RunConfig, folder: RunFolder, transport: Transport) -> list[Sink]:
+    rank, workers = transport.rank, transport.size
     sinks: list[Sink] = [MetricsRecorder(folder.metrics(rank))]
     if config.tensorboard:
         sinks.append(TensorBoardWriter(folder.tensorboard(rank)))
     if rank == 0:
-        sinks.append(Progress(config.stop))
+        sinks.append(Progress(config.stop, workers=workers))
     return sinks
 
 

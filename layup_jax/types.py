@@ -1,7 +1,7 @@
 """The records that cross module boundaries: what a segment is made of, and what a strategy asks for.
 
-Nouns: `SegmentState` (one segment's arrays), `Push` and `Exchange` (requests for communication),
-`SegmentUpdated` (the event that makes a strategy ask).
+Nouns: `SegmentState` (one segment's arrays), `Push`, `Exchange`, `AllReduce` and `NeighbourGather`
+(requests for communication), `SegmentUpdated` (the event that makes a strategy ask).
 
     state = SegmentState(params, optimizer.init(params), model_state, mixing)
     requests = strategy.requests(SegmentUpdated(segment=3, step=17), key)
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
 
 PyTree: TypeAlias = Any
 Array: TypeAlias = jax.Array
@@ -32,6 +33,13 @@ class SegmentState(NamedTuple):
     opt_state: PyTree
     model_state: PyTree
     mixing: PyTree
+
+
+class Shape(NamedTuple):
+    """Of a flat vector of one segment: number of elements, and their dtype."""
+
+    size: int
+    dtype: np.dtype
 
 
 class SegmentUpdated(NamedTuple):
@@ -60,4 +68,35 @@ class Exchange(NamedTuple):
     lane: int = 0
 
 
-Request: TypeAlias = Push | Exchange
+class AllReduce(NamedTuple):
+    """Request: average this segment's payload over all workers, and merge the mean.
+
+    Attributes:
+      segment: what is averaged.
+      due: steps that are taken meanwhile. What comes is merged after the last of them, before the
+        segment's payload is given again or its next forward pass, which waits for it.
+    """
+
+    segment: int
+    due: int = 0
+
+
+class NeighbourGather(NamedTuple):
+    """Request: give this segment's payload to some workers, and merge what some (often the same) give.
+
+    Attributes:
+      segment: what is given and merged.
+      targets: ranks that get it; each of them must have this rank among its sources of that time.
+      sources: ranks whose payload of the same turn is merged, in this order.
+      due: as in `AllReduce`.
+    """
+
+    segment: int
+    targets: tuple[int, ...]
+    sources: tuple[int, ...]
+    due: int = 0
+
+
+Gossip: TypeAlias = Push | Exchange
+Collective: TypeAlias = AllReduce | NeighbourGather
+Request: TypeAlias = Gossip | Collective

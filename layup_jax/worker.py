@@ -14,26 +14,25 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import jax
-import numpy as np
-import optax
 
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
 from layup_jax.draws import Draws
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.evaluate import Model
+from layup_jax.engine.merger import Merger
 from layup_jax.engine.port import Port
 from layup_jax.errors import PeerFailedError, TransportError
 from layup_jax.evaluations import Evaluations, Measured
-from layup_jax.losses import accuracy
 from layup_jax.metrics.records import Line, StepRecord
-from layup_jax.models.layers import LayeredModel
 from layup_jax.pipeline.interleaved import Interleaved, StepResult
+from layup_jax.steps import Steps
 from layup_jax.store import ParameterStore
 from layup_jax.strategies.base import Strategy
+from layup_jax.task import Task
 from layup_jax.transport.base import Transport
 from layup_jax.transport.communicator import (
     CommunicationOptions,
@@ -41,28 +40,10 @@ from layup_jax.transport.communicator import (
     Communicator,
 )
 from layup_jax.transport.outbox import Outbox
-from layup_jax.types import Array, PyTree, SegmentUpdated
+from layup_jax.types import AllReduce, Exchange, NeighbourGather, PyTree, SegmentUpdated
 
 T = TypeVar("T")
-_IDLE_SECONDS = {True: 0.004, False: 0.05}  # by whether the strategy communicates
-
-
-class Task(NamedTuple):
-    """What is trained, whatever the algorithm.
-
-    Attributes:
-      model: the layers.
-      loss: (outputs of the last layer, batch) -> scalar.
-      optimizer: any optax transformation; applied to each segment by itself.
-      test: record with `inputs` and `labels` to evaluate on; None evaluates nothing.
-      metric: (outputs, batch) -> scalar mean over samples, higher is better.
-    """
-
-    model: LayeredModel
-    loss: Callable[[Any, Any], Array]
-    optimizer: optax.GradientTransformation
-    test: PyTree | None = None
-    metric: Callable[[Any, Any], Array] = accuracy
+_IDLE_SECONDS = {True: 0.004, False: 0.05}  # by whether the strategy asks for anything
 
 
 class Sink(Protocol):
@@ -138,7 +119,6 @@ class Worker:
         self._clock = WallClock()
         self._engine = engine
         self._store = ParameterStore(engine.init())
-        self._pipeline = Interleaved(engine, self._store, self._clock, self._ask)
         self._outbox = Outbox()
         self._port = Port(self._store, engine.wire, self._clock)
         self._communicator = Communicator(
@@ -148,6 +128,14 @@ class Worker:
             _options(config, strategy),
             None if strategy.topology is None else strategy.topology.neighbours(rank),
         )
+        self._merger = Merger(
+            self._store,
+            engine.wire,
+            self._clock,
+            self._communicator.collectives.ask,
+            self._require_peers,
+        )
+        self._pipeline = self._make_pipeline()
         self._evaluations = Evaluations(
             engine.evaluator,
             strategy,
@@ -156,7 +144,7 @@ class Worker:
             self._write,
             task.test,
         )
-        self._progress = _Progress(len(engine))
+        self._progress = Steps(len(engine))
         self._delay_seconds = config.delay.seconds if rank in config.delay.ranks else 0.0
 
     def run(self, loader: Iterator[PyTree], stop: threading.Event | None = None) -> WorkerResult:
@@ -181,8 +169,15 @@ class Worker:
             seconds = self._clock.now()
             self._communicator.finish(failed=self.error is not None)
             self.error = self.error or self._communicator.error
+            if self.error is None:
+                self._attempt(self._merge_the_rest)
             return self._result(seconds, interrupted, time.perf_counter() - start)
         return self._result(0.0, interrupted, 0.0)
+
+    def _merge_the_rest(self) -> None:
+        collectives = self._communicator.collectives
+        leftovers = collectives.leftovers() if self._strategy.weighted else ()
+        self._merger.finish(collectives.late, leftovers)
 
     def _attempt(self, function: Callable[[], T]) -> T | None:
         """Runs a function and keeps its error for later: every worker must reach the next meeting."""
@@ -208,17 +203,33 @@ class Worker:
         with self._engine.compiling:
             for _ in range(2):
                 warm.step(batch, self._moment())
-            if self._strategy.communicates and self._transport.size > 1:
-                self._port.warm_up(None if self._strategy.one_way else self._transport.prepare)
+            asks = self._strategy.asks
+            if asks is AllReduce or asks is NeighbourGather:
+                self._merger.warm_up(asks, self._transport.prepare_sum)
+            elif asks is not None and self._transport.size > 1:
+                self._port.warm_up(self._transport.prepare if asks is Exchange else None)
             self._evaluations.warm_up(self._store.snapshot())
         self._store.restart(self._engine.init())
 
     def _moment(self) -> Moment:
         return Moment(*self._draws, self._progress.steps)
 
+    def _make_pipeline(self) -> Interleaved:
+        meets = self._strategy.asks in (AllReduce, NeighbourGather)
+        before_read = self._merger.settle if meets else None
+        return Interleaved(self._engine, self._store, self._clock, self._ask, before_read)
+
     def _ask(self, event: SegmentUpdated) -> None:
         for request in self._strategy.requests(event, self._draws):
-            self._outbox.put(request)
+            if isinstance(request, AllReduce | NeighbourGather):
+                self._merger.ask(request, event.step)
+            else:
+                self._outbox.put(request)
+
+    def _require_peers(self) -> None:
+        """Raises what the communication thread has learned, if anything went wrong."""
+        if self._communicator.error is not None:
+            raise self._communicator.error
 
     def _train(self, loader: Iterator[PyTree], stop: threading.Event | None) -> bool:
         """The training loop; returns whether it was interrupted."""
@@ -226,15 +237,16 @@ class Worker:
         while not self._at_end():
             if stop is not None and stop.is_set():
                 return True
-            if self._communicator.error is not None:
-                raise self._communicator.error
+            self._require_peers()
             start = time.perf_counter()
             batch = next(loader)
             progress.data_seconds += time.perf_counter() - start
             if self._delay_seconds:
                 time.sleep(self._delay_seconds)
             result = self._pipeline.step(batch, self._moment())
-            progress.add(result, jax.tree.leaves(batch)[0].shape[0])
+            samples = jax.tree.leaves(batch)[0].shape[0]
+            progress.add(result, samples)
+            self._communicator.tally.add(samples)
             self._after_step(result)
         self._pipeline.finish()
         return False
@@ -242,6 +254,8 @@ class Worker:
     def _at_end(self) -> bool:
         stop = self._config.stop
         if stop.steps is not None and self._progress.steps >= stop.steps:
+            return True
+        if self._communicator.tally.is_reached():
             return True
         return stop.seconds is not None and self._clock.now() >= stop.seconds
 
@@ -251,6 +265,7 @@ class Worker:
             self._report_step(float(result.loss))
         every = self._config.evaluation.every_steps
         if every and steps % every == 0:
+            self._merger.settle_all(steps)
             with self._clock.paused():
                 self._evaluations.ask(steps, self._clock.now(), self._store.snapshot())
         if self._evaluations.is_due():
@@ -277,6 +292,7 @@ class Worker:
                 "store": self._store.waited_seconds(),
                 "reply": counts.reply_seconds,
                 "swap": counts.swap_seconds,
+                "collective": self._merger.waited_seconds,
                 "evaluation": self._clock.paused_seconds(),
             },
             push_sum_weight_min=min(weights, default=None),
@@ -285,7 +301,7 @@ class Worker:
         self._write(line)
 
     def _push_sum_weights(self) -> list[float]:
-        if not self._strategy.one_way:
+        if not self._strategy.weighted:
             return []
         return [float(self._strategy.weight(state)) for state in self._store.snapshot()]
 
@@ -348,46 +364,11 @@ class Worker:
         return None
 
 
-class _Progress:
-    """What a worker has done so far."""
-
-    def __init__(self, num_segments: int):
-        self.steps = 0
-        self.samples = 0
-        self.data_seconds = 0.0
-        self._staleness = np.zeros(num_segments)
-        self._staleness_before = np.zeros(num_segments)
-        self._lap_steps = 0
-        self._lap_seconds = 0.0
-
-    def add(self, result: StepResult, samples: int) -> None:
-        """Counts one step."""
-        self.steps += 1
-        self.samples += samples
-        self._staleness += result.staleness
-
-    def lap(self, seconds: float) -> float:
-        """Mean seconds of a step since the last lap, which also supplies `take_staleness`."""
-        steps, self._lap_steps = self.steps - self._lap_steps, self.steps
-        since, self._lap_seconds = seconds - self._lap_seconds, seconds
-        self._per_step = 1 / max(steps, 1)
-        return since * self._per_step
-
-    def take_staleness(self) -> tuple[float, ...]:
-        """Mean staleness of each segment over the lap just ended."""
-        mean = (self._staleness - self._staleness_before) * self._per_step
-        self._staleness_before = self._staleness.copy()
-        return tuple(mean.tolist())
-
-    def staleness_mean(self) -> float:
-        """Mean over all steps and segments."""
-        return float(np.mean(self._staleness)) / max(self.steps, 1)
-
-
 def _options(config: RunConfig, strategy: Strategy) -> CommunicationOptions:
     share = config.transport.share
     return CommunicationOptions(
         share=1.0 if share is None else share,
         sends_in_flight=config.transport.sends_in_flight,
-        idle_seconds=_IDLE_SECONDS[strategy.communicates],
+        idle_seconds=_IDLE_SECONDS[strategy.asks is not None],
+        samples=config.stop.samples,
     )

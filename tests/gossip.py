@@ -26,7 +26,7 @@ from layup_jax.transport.communicator import (
     Communicator,
 )
 from layup_jax.transport.outbox import Outbox
-from layup_jax.types import SegmentUpdated
+from layup_jax.types import Exchange, SegmentUpdated
 
 SIZES = (3, 1, 0)  # of the segments; a layer without parameters makes an empty one
 _LOOK_SECONDS = 0.01
@@ -137,7 +137,7 @@ class Member:
 
     def run(self):
         """Starts, steps and finishes."""
-        self._port.warm_up(None if self._strategy.one_way else self._transport.prepare)
+        self._port.warm_up(self._transport.prepare if self._strategy.asks is Exchange else None)
         self.store.restart(self._strategy.init(jnp.asarray(start), ()) for start in self.start)
         self.communicator.start()
         failed = self._step_to_the_end()

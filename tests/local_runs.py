@@ -20,7 +20,21 @@ ALGORITHMS = {
         "topology": "one_peer_exponential",
     },
     "a2cid2": {"name": "a2cid2", "rate": 2.0, "topology": "ring"},
+    "gosgd": {"name": "gosgd", "probability": 0.5},
+    "ad_psgd": {"name": "ad_psgd"},
 }
+COLLECTIVES = {
+    "ddp": {"name": "ddp"},
+    "local_sgd": {"name": "local_sgd", "period": 2},
+    "slowmo": {"name": "slowmo", "period": 2},
+    "co2": {"name": "co2", "period": 2},
+    "diloco": {"name": "diloco", "period": 2},
+    "streaming_diloco": {"name": "streaming_diloco", "period": 4, "delay_steps": 1},
+    "d_psgd": {"name": "d_psgd"},
+    "sgp": {"name": "sgp"},
+    "osgp": {"name": "osgp"},
+}
+ALGORITHMS |= COLLECTIVES
 
 
 class Sink(list):

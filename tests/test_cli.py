@@ -94,7 +94,7 @@ def assert_one_sentence(done, sentence):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "a command must be given, got none; use one of: train, doctor"),
+        ((), "a command must be given, got none; use one of: train, doctor, list"),
         (("trian",), "unknown command 'trian'; did you mean 'train'?"),
         (("train",), "train needs a configuration, got none; add --config="),
         (("train", "--config"), "expected one argument; see 'layup train --help'"),
@@ -106,6 +106,15 @@ def assert_one_sentence(done, sentence):
         (("train", CONFIG, "--workers=-1"), "--workers must be at least 1, got -1"),
         (("train", CONFIG, "--workers=four"), "--workers must be a number, got 'four'"),
         (("train", "--config=configs/digits_layap.py"), "did you mean 'configs/digits_layup.py'?"),
+        (
+            ("train", "--config=configs/digits.py:slomo", "--workers=2"),
+            "unknown name 'slomo' for 'configs/digits.py'; did you mean 'slowmo'?",
+        ),
+        (
+            ("train", f"{CONFIG}:slowmo"),
+            "'configs/digits_layup.py' takes no name, got 'slowmo'; use --config=configs/",
+        ),
+        (("list", "--models"), "unknown argument '--models'; use one of: --help"),
         (
             ("train", CONFIG, "--config.seed"),
             "an override needs a key and a value, got '--config.seed'",
@@ -139,11 +148,23 @@ def test_debug_adds_the_traceback():
 def test_help_shows_commands_and_overrides():
     done = run(*LAYUP, "--help")
     assert done.returncode == 0
-    assert all(word in done.stdout for word in ("train", "doctor", "mpirun -n 4", "srun"))
+    assert all(word in done.stdout for word in ("train", "doctor", "list", "mpirun -n 4", "srun"))
     done = run(*LAYUP, "train", "--help")
     assert done.returncode == 0
     words = ("--workers", "--overwrite", "--debug", "--data_dir", "--config.KEY=VALUE", "Ctrl-C")
     assert all(word in done.stdout for word in words)
+
+
+def test_list_prints_one_line_for_each_thing_to_choose():
+    done = run(*LAYUP, "list", COLUMNS="200")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    titles = [line for line in lines if "--config." in line]
+    assert [line.partition("  ")[0] for line in titles] == [
+        *("algorithms", "topologies", "models", "data sets")
+    ]
+    for name in ("layup", "ring", "conv", "digits"):
+        assert sum(line.startswith(f"{name} ") for line in lines) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,23 @@
 """Configurations: defaults, files, overrides, and what is said about bad ones."""
 
-import runpy
+import ast
+import dataclasses
 import sys
 from pathlib import Path
 
+import optax
 import pytest
 
+from layup_jax import config as config_module
 from layup_jax.config import RunConfig, default_config, to_dict, validated
 from layup_jax.config_file import Override, load_config, overridden
 from layup_jax.errors import ConfigError
+from layup_jax.strategies import STRATEGIES, Setup, make_strategy
+from layup_jax.topology import TOPOLOGIES
 
 CONFIGS = Path(__file__).parent.parent / "configs"
+DIGITS = str(CONFIGS / "digits.py")
+METHODS = (*STRATEGIES, "push_sum", "post_local_sgd")
 
 
 def run_config(*overrides, base=None):
@@ -88,6 +95,19 @@ def test_the_last_override_wins():
             "unknown config.strategy.topology 'rings'; did you mean 'ring'?",
         ),
         ("strategy.rate", "0", "config.strategy.rate must be positive, got 0.0; raise it"),
+        ("strategy.rate", "nan", "config.strategy.rate must be positive, got nan"),
+        ("strategy.period", "0", "config.strategy.period must be at least 1, got 0; change it"),
+        ("strategy.local_from", "-1", "config.strategy.local_from must be at least 0, got -1"),
+        ("strategy.outer_learning_rate", "0", "outer_learning_rate must be positive, got 0.0"),
+        ("strategy.outer_momentum", "-1", "outer_momentum must be at least 0, got -1.0"),
+        ("strategy.outer_clip", "-1", "config.strategy.outer_clip must be positive, got -1.0"),
+        ("strategy.fragments", "0", "config.strategy.fragments must be at least 1, got 0"),
+        ("strategy.delay_steps", "-1", "config.strategy.delay_steps must be at least 0, got -1"),
+        ("strategy.local_share", "1.5", "config.strategy.local_share must be in [0, 1], got 1.5"),
+        ("strategy.local_share", "-0.1", "local_share must be in [0, 1], got -0.1; change it"),
+        ("strategy.name", "slomo", "unknown config.strategy.name 'slomo'; did you mean 'slowmo'?"),
+        ("strategy.name", "x", "unknown config.strategy.name 'x'; use one of: a2cid2, ad_psgd"),
+        ("stop.samples", "0", "config.stop.samples must be at least 1, got 0; change it"),
         ("stop.steps", "none", "a run needs an end, got none"),
         ("stop.seconds", "-1", "config.stop.seconds must be positive"),
         ("transport.share", "2", "config.transport.share must be in (0, 1], got 2.0"),
@@ -98,6 +118,20 @@ def test_a_bad_override_is_one_sentence(path, text, sentence):
     with pytest.raises(ConfigError) as caught:
         run_config((path, text))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("share", ["0", "1"])
+def test_the_ends_of_a_share_are_allowed(share):
+    assert run_config(("strategy.local_share", share)).strategy.local_share == float(share)
+
+
+def test_the_names_of_the_registries_are_what_a_configuration_may_say():
+    assert sorted(config_module._CHOICES["strategy.name"]) == sorted(STRATEGIES)
+    assert sorted(config_module._TOPOLOGIES) == sorted(TOPOLOGIES)
+    for name in STRATEGIES:
+        assert run_config(("strategy.name", name)).strategy.name == name
+    for name in TOPOLOGIES:
+        assert run_config(("strategy.topology", name)).strategy.topology == name
 
 
 def test_a_config_file_may_set_every_kind_of_key():
@@ -116,11 +150,69 @@ def test_a_config_file_may_set_every_kind_of_key():
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.py")), ids=lambda file: file.stem)
 def test_every_configuration_of_the_repository_is_valid(file):
     record = validated(load_config(str(file)))
-    assert record.name == file.stem
-    docstring = (
-        runpy.run_path(str(file))["__doc__"] if file.stem == "digits_layup" else file.read_text()
+    assert record.name.startswith(file.stem)
+    docstring = ast.get_docstring(ast.parse(file.read_text()))
+    assert f"layup train --config=configs/{file.name}" in docstring
+    assert all(
+        word in docstring for word in ("Source: ", "Hardware: ", "Time: ", "Expected result: ")
     )
-    assert f"layup train --config=configs/{file.name} --workers=" in docstring
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_digits_configuration_has_every_algorithm(method):
+    record = validated(load_config(f"{DIGITS}:{method}"))
+    assert record.name == f"digits_{method}"
+    made = {"push_sum": "layup", "post_local_sgd": "local_sgd"}
+    assert record.strategy.name == made.get(method, method)
+    layup = validated(load_config(f"{DIGITS}:layup"))
+    assert dataclasses.replace(record, name=layup.name, strategy=layup.strategy) == layup
+    assert make_strategy(Setup(record.strategy, optax.sgd(0.1), 4)).name == record.strategy.name
+
+
+def test_layup_is_one_configuration_in_both_files():
+    alone = load_config(str(CONFIGS / "digits_layup.py"))
+    assert validated(load_config(DIGITS)) == validated(alone)
+
+
+ONE_ARGUMENT = "def get_config(name):\n    return {'name': name}\n"
+
+
+def test_the_text_after_the_last_colon_is_given_to_get_config(tmp_path):
+    file = tmp_path / "a:b.py"
+    file.write_text(ONE_ARGUMENT)
+    assert load_config(f"{file}:x") == {"name": "x"}
+    file.write_text("def get_config(name='y'):\n    return {'name': name}\n")
+    assert load_config(str(file)) == {"name": "y"}
+    assert load_config(f"{file}:x") == {"name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "sentence"),
+    [
+        ("def get_config():\n    return {}\n", ":x", "takes no name, got 'x'; use --config="),
+        ("def get_config():\n    return {}\n", ":", "takes no name, got ''; use --config="),
+        (ONE_ARGUMENT, "", "some.py' needs a name, got none; use --config="),
+        (
+            f"NAMES = ('two', 'one')\n{ONE_ARGUMENT}",
+            "",
+            "some.py:NAME, NAME being one of: one, two",
+        ),
+        (
+            f"NAMES = ('two', 'one')\n{ONE_ARGUMENT}",
+            ":tow",
+            "some.py'; did you mean 'two'?",
+        ),
+        (f"NAMES = {{'two': 2, 'one': 1}}\n{ONE_ARGUMENT}", ":x", "use one of: one, two"),
+        ("def get_config(name):\n    return name + 1\n", ":x", "line 2 must run, got TypeError"),
+    ],
+)
+def test_a_name_that_a_file_does_not_take_is_one_sentence(tmp_path, text, name, sentence):
+    file = tmp_path / "some.py"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(f"{file}{name}")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_may_import_its_neighbours_and_leaves_the_path_alone(tmp_path):
@@ -165,6 +257,6 @@ def test_a_bad_file_is_one_sentence(tmp_path, text, sentence):
 def test_a_missing_file_names_the_nearest(tmp_path):
     (tmp_path / "digits_layup.py").touch()
     with pytest.raises(ConfigError, match=r"was not found; did you mean '.*digits_layup.py'\?"):
-        load_config(str(tmp_path / "digits_layap.py"))
+        load_config(str(tmp_path / "digits_layap.py:x"))
     with pytest.raises(ConfigError, match="was not found; give the path of a file"):
         load_config(str(tmp_path / "nothing" / "x.py"))

@@ -16,8 +16,8 @@ LEVELS = (
     {"models", "losses", "optimizers", "topology", "mixing"},
     {"engine", "strategies", "store", "transport", "data", "metrics"},
     {"pipeline"},
-    {"evaluations", "worker", "summary", "run", "training"},
-    {"launch", "doctor", "config_file", "cli", "__main__", "testing"},
+    {"task", "steps", "evaluations", "worker", "summary", "run", "training"},
+    {"launch", "doctor", "listing", "config_file", "cli", "__main__", "testing"},
 )
 # Pure numerics: these know no other package than the four of `NUMERICS`.
 PURE = LEVELS[1] | {"engine", "strategies", "store"} | (LEVELS[0] - {"config"})
@@ -30,11 +30,19 @@ HOMES = {
     "sklearn": {"data/digits.py"},
     "matplotlib": {"metrics/figure.py"},
     "networkx": {"topology/file.py"},
-    "rich": {"metrics/console.py", "metrics/progress.py", "metrics/summary.py", "doctor.py"},
+    "rich": {
+        "metrics/console.py",
+        "metrics/progress.py",
+        "metrics/summary.py",
+        "doctor.py",
+        "listing.py",
+    },
     "tensorboardX": {"metrics/tensorboard.py"},
     "ml_collections": {"config.py"},
     "tensorflow": set(),
     "absl": set(),
+    "hypothesis": set(),
+    "pytest": set(),
 }
 THREADS = {"transport/communicator.py", "transport/local.py"}
 

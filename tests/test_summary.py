@@ -9,7 +9,7 @@ import pytest
 from layup_jax.config import validated
 from layup_jax.engine.evaluate import Evaluation
 from layup_jax.evaluations import Measured
-from layup_jax.strategies import make_strategy
+from layup_jax.strategies import Setup, make_strategy
 from layup_jax.summary import push_sum_weight_error, summarise
 from layup_jax.transport.communicator import CommunicationStatistics
 from layup_jax.worker import WorkerResult
@@ -38,7 +38,7 @@ def _result(rank, **changes):
 
 def _summary(*results, algorithm="layup"):
     config = validated({"strategy": {"name": algorithm}})
-    strategy = make_strategy(config.strategy, optax.sgd(0.1), len(results))
+    strategy = make_strategy(Setup(config.strategy, optax.sgd(0.1), len(results)))
     return summarise(
         config,
         results,

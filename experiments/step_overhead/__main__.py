@@ -16,9 +16,9 @@ from experiments.harness import (
     ExperimentError,
     arguments,
     main,
-    median_ratio,
     run_process,
 )
+from experiments.report import median_ratio
 from experiments.step_overhead.measure import CASES, Job
 from experiments.step_overhead.plot import PICTURES
 

@@ -88,7 +88,7 @@ class Trainer:
         from layup_jax.pipeline.interleaved import Interleaved
         from layup_jax.run import choose_partition, prepare
         from layup_jax.store import ParameterStore
-        from layup_jax.worker import Task
+        from layup_jax.task import Task
 
         model = MODELS[case.model](case.image_shape, NUM_CLASSES, **options)
         optimizer = make_optimizer(OptimizerConfig(learning_rate=learning_rate), None)

@@ -102,7 +102,7 @@ class Engine:
                 self.strategy,
                 loss=head,
                 first=first,
-                donate=not self.strategy.communicates,
+                donate=self.strategy.asks is None,
             )
         return shared[segment, first, head]
 

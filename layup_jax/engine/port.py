@@ -11,18 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from layup_jax.clock import Clock
-from layup_jax.engine.residuals import restore
-from layup_jax.engine.wire import Wire
+from layup_jax.engine.wire import Wire, bare, updated
 from layup_jax.store import ParameterStore
 from layup_jax.types import Array, SegmentState
-
-
-def _bare(state: SegmentState) -> SegmentState:
-    return state._replace(opt_state=None, model_state=None)
-
-
-def _whole(bare: SegmentState, state: SegmentState) -> SegmentState:
-    return bare._replace(opt_state=state.opt_state, model_state=state.model_state)
 
 
 class Port:
@@ -36,17 +27,15 @@ class Port:
         self._store = store
         self._wire = wire
         self._clock = clock
-        self.dtypes = tuple(wire.dtype(_bare(state)) for state in store.snapshot())
+        self.shapes = tuple(wire.shape(bare(state)) for state in store.snapshot())
 
     def outgoing(self, segment: int) -> Array:
         """The vector to send now; what the strategy changes by sending is in the store on return."""
 
         def write(state: SegmentState) -> tuple[SegmentState, Array]:
-            bare = _bare(state)
-            changed, vector = self._wire.outgoing(bare, self._clock.now())
-            if not changed.arrays:
-                return state, vector
-            return _whole(restore(changed, state=bare), state), vector
+            given = bare(state)
+            changed, vector = self._wire.outgoing(given, self._clock.now())
+            return updated(state, changed, given), vector
 
         vector, _ = self._store.update(segment, write)
         return vector
@@ -62,9 +51,9 @@ class Port:
         """
 
         def write(state: SegmentState) -> tuple[SegmentState, None]:
-            bare = _bare(state)
-            changed = self._wire.incoming(bare, sent, received, self._clock.now())
-            return _whole(restore(changed, state=bare), state), None
+            given = bare(state)
+            changed = self._wire.incoming(given, sent, received, self._clock.now())
+            return updated(state, changed, given), None
 
         self._store.update(segment, write)
 

@@ -2,25 +2,49 @@
 
     changed, vector = wire.outgoing(bare_state, now)
     changed = wire.incoming(bare_state, sent, received, now)
+    changed, vector = wire.contribution(bare_state, now)        # to a sum over workers
+    changed = wire.average(state, total, now)
+    state = updated(state, changed, bare_state)
 
-Both return only what they changed (see `residuals`), so that nothing is copied that stays as it is.
+All return only what they changed (see `residuals`), so that nothing is copied that stays as it is.
 """
 
 from __future__ import annotations
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
-from layup_jax.engine.residuals import Residuals, capture
+from layup_jax.engine.residuals import Residuals, capture, restore
 from layup_jax.strategies.base import Strategy
-from layup_jax.tree import decode, encode, wire_dtype
-from layup_jax.types import Array, SegmentState
+from layup_jax.tree import decode, encode, num_parameters, wire_dtype
+from layup_jax.types import Array, SegmentState, Shape
+
+
+def bare(state: SegmentState) -> SegmentState:
+    """What strategies see in gossip: neither opt_state nor model_state."""
+    return state._replace(opt_state=None, model_state=None)
+
+
+def updated(state: SegmentState, changed: Residuals, given: SegmentState) -> SegmentState:
+    """The state after a compiled function; the very same if it changed nothing.
+
+    Args:
+      state: before.
+      changed: what the function returned.
+      given: what it was given: `state` with some fields None, which stay as they are.
+    """
+    after = restore(changed, state=given)
+    pairs = zip(jax.tree.leaves(after), jax.tree.leaves(given), strict=True)
+    if all(new is old for new, old in pairs):
+        return state
+    kept = {name: value for name, value in state._asdict().items() if getattr(given, name) is None}
+    return after._replace(**kept)
 
 
 class Wire:
     """Encodes and decodes one strategy's messages; compiled once for each kind of segment.
 
-    Threads: any. States are given bare, with opt_state and model_state None.
+    Threads: any. States are given without model_state, and in gossip without opt_state.
     """
 
     def __init__(self, strategy: Strategy):
@@ -28,10 +52,13 @@ class Wire:
         self._strategy = strategy
         self.outgoing = jax.jit(self._outgoing)
         self.incoming = jax.jit(self._incoming)
+        self.contribution = jax.jit(self._contribution)
+        self.average = jax.jit(self._average)
 
-    def dtype(self, bare: SegmentState) -> np.dtype:
-        """Dtype of the vectors of this segment."""
-        return wire_dtype(jax.eval_shape(self._strategy.payload, bare, 0.0)[1])
+    def shape(self, bare: SegmentState) -> Shape:
+        """Of the vectors of this segment."""
+        payload = jax.eval_shape(self._strategy.payload, bare, 0.0)[1]
+        return Shape(num_parameters(payload), wire_dtype(payload))
 
     def _outgoing(self, bare: SegmentState, now: Array) -> tuple[Residuals, Array]:
         after, payload = self._strategy.payload(bare, now)
@@ -44,3 +71,11 @@ class Wire:
         gave = None if sent is None else decode(sent, like)
         after = self._strategy.receive(bare, gave, decode(received, like), now)
         return capture(after, state=bare)
+
+    def _contribution(self, bare: SegmentState, now: Array) -> tuple[Residuals, Array]:
+        """What goes out, and a 1 that counts who contributed."""
+        changed, vector = self._outgoing(bare, now)
+        return changed, jnp.append(vector, 1)
+
+    def _average(self, state: SegmentState, total: Array, now: Array) -> Residuals:
+        return self._incoming(state, None, total[:-1] / total[-1], now)

@@ -5,6 +5,7 @@
         progress.write(evaluation_record)
 
     step 120/300  1.3 s  loss 0.4321  accuracy 0.953  2,450 samples/s per worker
+    step 120  about 15,360/100,000 samples  1.3 s  loss 0.4321  ...     # with stop.samples alone
 
 Processor time is scarce where workers share cores: no thread refreshes anything, the bar is drawn
 at most four times a second, and what is not drawn costs about a microsecond.
@@ -42,6 +43,7 @@ class Progress:
         self,
         stop: StopConfig,
         *,
+        workers: int = 1,
         console: Console | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -49,10 +51,13 @@ class Progress:
 
         Args:
           stop: when the run ends.
+          workers: of the run. Rank 0 knows its own samples only; with others it says "about", taking
+            them to be as fast as itself.
           console: of rich; None: what `open_console` gives. In a terminal there is a bar.
           now: seconds, for the pace of drawing only.
         """
         self._stop = stop
+        self._workers = workers
         self._console = console or open_console()
         self._now = now
         self._started = now()
@@ -127,7 +132,18 @@ class Progress:
     def _position(self, line: Line) -> str:
         if self._stop.steps is not None:
             return f"step {line.step}/{self._stop.steps}"
+        if self._stop.samples is not None and self._step is not None:
+            about = "about " if self._workers > 1 else ""
+            done = f"{about}{self._samples(line):,}/{self._stop.samples:,} samples"
+            return f"step {line.step}  {done}"
         return f"step {line.step}"
+
+    def _samples(self, line: Line) -> int:
+        """Of all workers at that step, as far as rank 0 can tell; never above where they stop."""
+        if self._step is None or self._stop.samples is None:
+            return 0
+        per_step = self._step.samples * self._workers / self._step.step
+        return min(round(per_step * line.step), self._stop.samples)
 
     def _fraction(self, line: Line) -> float:
         fractions = [0.0]
@@ -135,6 +151,8 @@ class Progress:
             fractions.append(line.step / self._stop.steps)
         if self._stop.seconds:
             fractions.append(line.train_seconds / self._stop.seconds)
+        if self._stop.samples:
+            fractions.append(self._samples(line) / self._stop.samples)
         return min(1.0, max(fractions))
 
     def _numbers(self) -> list[str]:

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-WAITING_CAUSES = ("data", "store", "reply", "swap", "evaluation")
+WAITING_CAUSES = ("data", "store", "reply", "swap", "collective", "evaluation")
 _NOT_FINITE = ("nan", "inf", "-inf")
 
 

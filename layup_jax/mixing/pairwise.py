@@ -1,4 +1,4 @@
-"""Randomized pairwise averaging that keeps every update made while an exchange was under way.
+"""Averaging with a peer that keeps every update made while an exchange was under way.
 
 sent = x                     # given to the peer
 x = merge(x, sent, y)        # when the peer's y arrives: x + (y - sent) / 2
@@ -11,8 +11,8 @@ import jax
 from layup_jax.types import PyTree
 
 
-def merge(params: PyTree, sent: PyTree, received: PyTree) -> PyTree:
-    r"""Averages with a peer: :math:`x \leftarrow x + (y - x^{sent}) / 2`.
+def merge(params: PyTree, sent: PyTree, received: PyTree, share: float = 0.5) -> PyTree:
+    r"""Moves towards a peer: :math:`x \leftarrow x + s (y - x^{sent})`, by default to the middle.
 
     Differs from the textbook :math:`(x + y)/2` (Boyd et al. 2006, "Randomized gossip algorithms"),
     which would halve an update that was applied between sending and receiving. Here both sides add
@@ -22,6 +22,7 @@ def merge(params: PyTree, sent: PyTree, received: PyTree) -> PyTree:
       params: x, now.
       sent: x as it was given to the peer.
       received: y, what the peer gave.
+      share: s, the peer's weight in the average.
 
     Returns:
       A pytree like params.
@@ -29,4 +30,4 @@ def merge(params: PyTree, sent: PyTree, received: PyTree) -> PyTree:
     References:
       LayUp, arXiv 2410.05985 v4; the rule on what was sent is our reconstruction.
     """
-    return jax.tree.map(lambda x, gave, y: x + (y - gave) / 2, params, sent, received)
+    return jax.tree.map(lambda x, gave, y: x + share * (y - gave), params, sent, received)

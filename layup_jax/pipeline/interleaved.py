@@ -53,12 +53,23 @@ class Interleaved:
         store: ParameterStore,
         clock: Clock,
         on_update: Callable[[SegmentUpdated], None],
+        before_read: Callable[[int, int], None] | None = None,
     ):
-        """Takes what it works on; `on_update` is called right after each segment's update."""
+        """Takes what it works on.
+
+        Args:
+          engine: of the model.
+          store: of the worker.
+          clock: the time that updates are given.
+          on_update: called right after each segment's update.
+          before_read: called with segment and step before a forward pass reads the segment; None
+            where nothing has to be merged first.
+        """
         self._engine = engine
         self._store = store
         self._clock = clock
         self._on_update = on_update
+        self._before_read = before_read
         self._previous: _Checkable | None = None
 
     def step(self, batch: PyTree, moment: Moment) -> StepResult:
@@ -84,6 +95,7 @@ class Interleaved:
         records = []
         outputs = batch.inputs
         for segment in range(len(self._engine) - 1):
+            self._prepare(segment, moment)
             state, version = self._store.read(segment)
             model_state, passed = self._engine.forward(segment, state, outputs, batch, moment)
             outputs = passed.outputs
@@ -99,8 +111,13 @@ class Interleaved:
         """
         self._require_finite(self._previous)
 
+    def _prepare(self, segment: int, moment: Moment) -> None:
+        if self._before_read is not None:
+            self._before_read(segment, moment.step)
+
     def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, list[Array]]:
         last = len(self._engine) - 1
+        self._prepare(last, tape.moment)
 
         def write(state):
             now = self._clock.now()

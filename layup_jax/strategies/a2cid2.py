@@ -17,7 +17,7 @@ import optax
 
 from layup_jax.draws import Draws
 from layup_jax.mixing import continuous_momentum
-from layup_jax.strategies.base import OptaxStrategy, require_undirected
+from layup_jax.strategies.base import OnTopology, require_undirected
 from layup_jax.topology import Topology
 from layup_jax.types import Array, Exchange, PyTree, Request, SegmentState, SegmentUpdated
 
@@ -41,7 +41,7 @@ class Flowing(NamedTuple):
     interval: Array
 
 
-class A2CiD2(OptaxStrategy):
+class A2CiD2(OnTopology):
     """Gossip on any undirected topology, accelerated.
 
     Time is measured in exchanges: the constants hold for one exchange of a worker in a unit of time,
@@ -56,8 +56,7 @@ class A2CiD2(OptaxStrategy):
     """
 
     name = "a2cid2"
-    communicates = True
-    one_way = False
+    asks = Exchange
     mixing = "continuous_momentum"
 
     def __init__(
@@ -73,8 +72,7 @@ class A2CiD2(OptaxStrategy):
         Raises:
           ConfigError: the topology is directed.
         """
-        super().__init__(optimizer)
-        self.topology = self._topology = topology
+        super().__init__(optimizer, topology)
         require_undirected(self.name, topology)
         self._rate = rate
         self._momentum = continuous_momentum.momentum(topology.chi1(), topology.chi2())
@@ -102,7 +100,7 @@ class A2CiD2(OptaxStrategy):
         found = []
         for lane in range(count):
             uniform = draws.uniform(_WHO, event.step, lane)
-            peer = self._topology.peer(draws.rank, event.step, uniform)
+            peer = self.topology.peer(draws.rank, event.step, uniform)
             if peer is not None:
                 found.append(Exchange(event.segment, peer, lane))
         return tuple(found)

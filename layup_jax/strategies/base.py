@@ -18,22 +18,34 @@ from layup_jax.types import Array, PyTree, Request, SegmentState, SegmentUpdated
 
 
 class Strategy(Protocol):
-    """An algorithm.
+    """An algorithm; `layup_jax.testing.strategies` checks what is said here.
+
+    Gossip and gathering keep the sum over workers of weight times parameters, what is under way included;
+    averages may take for granted that all workers start equal. A weighted strategy that gathers also
+    merges what comes after it has stopped, with `sent` None.
 
     Attributes:
       name: as in configurations and summaries.
-      communicates: False promises that `requests` is always empty, so that parameters may be
-        updated in place.
-      one_way: True if it asks for pushes, False if for exchanges.
+      asks: the kind of all its requests; None promises that `requests` is always empty.
+      weighted: whether `weight` differs between workers and travels with what is sent, so that nothing
+        that was sent may be left out.
       mixing: name of the rule that merges what arrives; "none" if nothing does.
       topology: who may talk to whom; None for everybody.
     """
 
     name: str
-    communicates: bool
-    one_way: bool
+    weighted: bool
     mixing: str
-    topology: Topology | None
+
+    @property
+    def asks(self) -> type[Request] | None:
+        """See above."""
+        ...
+
+    @property
+    def topology(self) -> Topology | None:
+        """See above."""
+        ...
 
     def init(self, params: PyTree, model_state: PyTree) -> SegmentState:
         """State of one segment at step 0, with fresh optimizer and mixing state."""
@@ -63,7 +75,7 @@ class Strategy(Protocol):
         ...
 
     def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
-        """What to send, and what is left after sending it. Pure; sees no opt_state.
+        """What to send, and what is left after sending it. Pure.
 
         Args:
           state: the state at the moment of sending; opt_state and model_state are None.
@@ -74,13 +86,13 @@ class Strategy(Protocol):
     def receive(
         self, state: SegmentState, sent: PyTree | None, payload: PyTree, now: Array
     ) -> SegmentState:
-        """Merges what arrived. Pure; sees no opt_state.
+        """Merges what arrived. Pure.
 
         Args:
-          state: the state at the moment of merging, updates made meanwhile included; opt_state
-            and model_state are None.
-          sent: what we gave in an exchange; None for a push.
-          payload: what the peer's `payload` returned.
+          state: the state at the moment of merging, updates made meanwhile included; model_state is
+            None, and opt_state is unless a collective asked.
+          sent: what we gave in an exchange or to neighbours; None for a push and for an average.
+          payload: what the peer's `payload` returned; for an average the mean of all of them.
           now: scalar, time in seconds.
         """
         ...
@@ -89,7 +101,8 @@ class Strategy(Protocol):
 class OptaxStrategy:
     """Applies each gradient with an optax transformation at once: the base of most strategies."""
 
-    topology: Topology | None = None
+    asks: type[Request] | None = None
+    weighted = False
 
     def __init__(self, optimizer: optax.GradientTransformation):
         """Takes the transformation; it is initialised and applied for each segment by itself.
@@ -103,6 +116,11 @@ class OptaxStrategy:
                 "pass one such as optax.adam(1e-3)"
             )
         self._optimizer = optax.with_extra_args_support(optimizer)
+
+    @property
+    def topology(self) -> Topology | None:
+        """None: everybody may talk to everybody, unless overridden."""
+        return None
 
     def init(self, params: PyTree, model_state: PyTree) -> SegmentState:
         """Fresh optimizer state; mixing state from `init_mixing`."""
@@ -125,6 +143,24 @@ class OptaxStrategy:
         updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return state._replace(params=params, opt_state=opt_state)
+
+
+class OnTopology(OptaxStrategy):
+    """An `OptaxStrategy` whose workers only talk to their neighbours."""
+
+    def __init__(self, optimizer: optax.GradientTransformation, topology: Topology):
+        """Takes the transformation and the graph.
+
+        Raises:
+          ModelError: the optimizer is no optax transformation.
+        """
+        super().__init__(optimizer)
+        self._topology = topology
+
+    @property
+    def topology(self) -> Topology:
+        """As given."""
+        return self._topology
 
 
 def require_undirected(name: str, topology: Topology) -> None:

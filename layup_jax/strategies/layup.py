@@ -14,7 +14,7 @@ import optax
 
 from layup_jax.draws import Draws
 from layup_jax.mixing import pairwise, push_sum
-from layup_jax.strategies.base import OptaxStrategy, require_undirected
+from layup_jax.strategies.base import OnTopology, require_undirected
 from layup_jax.topology import Topology
 from layup_jax.types import Array, Exchange, Push, PyTree, Request, SegmentState, SegmentUpdated
 
@@ -33,12 +33,10 @@ class LayUpOptions(NamedTuple):
     probability: float = 1.0
 
 
-class _LayUp(OptaxStrategy):
+class _LayUp(OnTopology):
     """What both mixing rules share: whom to ask, and when."""
 
     name = "layup"
-    communicates = True
-    one_way: bool
 
     def __init__(
         self,
@@ -46,8 +44,7 @@ class _LayUp(OptaxStrategy):
         topology: Topology,
         options: LayUpOptions,
     ):
-        super().__init__(optimizer)
-        self.topology = self._topology = topology
+        super().__init__(optimizer, topology)
         self._options = options
 
     def requests(self, event: SegmentUpdated, draws: Draws) -> tuple[Request, ...]:
@@ -56,17 +53,31 @@ class _LayUp(OptaxStrategy):
         probability = self._options.probability
         if probability < 1 and draws.uniform(0, event.step, unit) >= probability:
             return ()
-        peer = self._topology.peer(draws.rank, event.step, draws.uniform(1, event.step, unit))
+        peer = self.topology.peer(draws.rank, event.step, draws.uniform(1, event.step, unit))
         if peer is None:
             return ()
-        return ((Push if self.one_way else Exchange)(event.segment, peer),)
+        return ((Push if self.asks is Push else Exchange)(event.segment, peer),)
 
 
 class PairwiseLayUp(_LayUp):
     """LayUp with randomized pairwise averaging."""
 
-    one_way = False
+    asks = Exchange
     mixing = "pairwise"
+
+    def __init__(
+        self,
+        optimizer: optax.GradientTransformation,
+        topology: Topology,
+        options: LayUpOptions,
+    ):
+        """Takes what `layup` does.
+
+        Raises:
+          ConfigError: the topology is directed.
+        """
+        require_undirected(f"{self.name} with pairwise averaging", topology)
+        super().__init__(optimizer, topology, options)
 
     def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
         """The parameters; nothing changes here."""
@@ -84,7 +95,8 @@ class PairwiseLayUp(_LayUp):
 class PushSumLayUp(_LayUp):
     """LayUp with push-sum over one-way messages."""
 
-    one_way = True
+    asks = Push
+    weighted = True
     mixing = "push_sum"
 
     def init_mixing(self, params: PyTree) -> PyTree:
@@ -111,6 +123,11 @@ class PushSumLayUp(_LayUp):
         return state._replace(params=params, mixing=weight)
 
 
+def kind(options: LayUpOptions) -> type[PairwiseLayUp] | type[PushSumLayUp]:
+    """The class that does the chosen mixing."""
+    return {"pairwise": PairwiseLayUp, "push_sum": PushSumLayUp}[options.mixing]
+
+
 def layup(
     optimizer: optax.GradientTransformation,
     topology: Topology,
@@ -131,7 +148,4 @@ def layup(
       arXiv 2410.05985 v4. The update rule per layer is our reconstruction.
     """
     options = options or LayUpOptions()
-    if options.mixing == "pairwise":
-        require_undirected("layup with mixing 'pairwise'", topology)
-    kind = {"pairwise": PairwiseLayUp, "push_sum": PushSumLayUp}[options.mixing]
-    return kind(optimizer, topology, options)
+    return kind(options)(optimizer, topology, options)

@@ -14,8 +14,6 @@ class Local(OptaxStrategy):
     algorithm `fused`, the physical limit of a training step on the machine.
     """
 
-    communicates = False
-    one_way = False
     mixing = "none"
 
     def __init__(self, optimizer, name: str = "local"):

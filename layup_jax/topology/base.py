@@ -57,6 +57,16 @@ class Topology(abc.ABC):
           uniform: drawn uniformly from [0, 1); graphs that are sampled use it.
         """
 
+    def targets(self, rank: int, turn: int) -> tuple[int, ...]:
+        """Workers that `rank` sends to in a round of all; unlike `neighbours`, each once."""
+        del turn
+        return tuple(dict.fromkeys(self.neighbours(rank)))
+
+    def sources(self, rank: int, turn: int) -> tuple[int, ...]:
+        """Workers whose targets `rank` is in that round."""
+        others = range(self.num_workers)
+        return tuple(each for each in others if rank in self.targets(each, turn))
+
     def gossip_matrix(self) -> np.ndarray:
         """Entry (i, j): probability that i's next peer is j. Rows sum to 1, the diagonal is 0."""
         matrix = np.zeros((self.num_workers, self.num_workers))

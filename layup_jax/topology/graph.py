@@ -58,6 +58,10 @@ class Graph(Topology):
         """As given."""
         return self._neighbours[rank]
 
+    def sources(self, rank: int, turn: int) -> tuple[int, ...]:
+        """The targets: edges have two directions."""
+        return self.targets(rank, turn)
+
     def peer(self, rank: int, turn: int, uniform: float) -> int | None:
         """A uniformly drawn neighbour."""
         del turn

@@ -32,6 +32,15 @@ class OnePeerExponential(Topology):
     def peer(self, rank: int, turn: int, uniform: float) -> int | None:
         """The next in turn; nothing is drawn."""
         del uniform
-        if not self._hops:
-            return None
-        return (rank + self._hops[turn % len(self._hops)]) % self.num_workers
+        return next(iter(self.targets(rank, turn)), None)
+
+    def targets(self, rank: int, turn: int) -> tuple[int, ...]:
+        """The one in turn."""
+        return tuple((rank + hop) % self.num_workers for hop in self._in_turn(turn))
+
+    def sources(self, rank: int, turn: int) -> tuple[int, ...]:
+        """The one as far away in the other direction."""
+        return tuple((rank - hop) % self.num_workers for hop in self._in_turn(turn))
+
+    def _in_turn(self, turn: int) -> list[int]:
+        return [self._hops[turn % len(self._hops)]] if self._hops else []

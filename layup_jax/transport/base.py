@@ -20,9 +20,12 @@ class Kind(enum.IntEnum):
     PROPOSE = 1  # body: the segments, int64
     ACCEPT = 2  # body: empty
     BUSY = 3  # body: empty
-    FINISHED = 4  # body: empty; the sender takes its last training step behind it
-    FAILED = 5  # body: empty; the sender stops because of an error
+    FINISHED = 4  # body: sums started, int64; the sender's last training step lies behind it
+    FAILED = 5  # body: sums started, int64; the sender stops because of an error
     PUSH = 6  # body: one segment's vector
+    GATHER = 7  # body: one segment's vector
+    JOIN = 8  # body: number of a sum to take part in, int64
+    SAMPLES = 9  # body: that the sender has trained on, int64
 
 
 class Message(NamedTuple):
@@ -31,7 +34,7 @@ class Message(NamedTuple):
     Attributes:
       source: rank of the sender.
       kind: what it is about.
-      segment: of a push; 0 otherwise.
+      segment: of PUSH, GATHER and JOIN; 0 otherwise.
       body: (n,) uint8, owned by the receiver.
     """
 
@@ -47,6 +50,16 @@ class Pending(Protocol):
     def done(self) -> bool:
         """Whether it is complete; never blocks. Once True, always True."""
         ...
+
+
+class Summing(Pending, Protocol):
+    """A sum under way. `done` is asked of the oldest only, and may block for the transfer itself.
+
+    Attributes:
+      total: the sum over workers, once done; never written to again.
+    """
+
+    total: Any
 
 
 class Transport(Protocol):
@@ -90,12 +103,20 @@ class Transport(Protocol):
         """
         ...
 
+    def prepare_sum(self, vector: Array) -> None:
+        """Compiles ahead what `sum` of vectors of this shape needs; no communication."""
+        ...
+
+    def sum(self, vector: Array | np.ndarray) -> Summing:
+        """Starts summing vectors over all workers by the data plane; all must do so in one order."""
+        ...
+
     def barrier(self) -> Pending:
         """Starts a barrier; complete when all workers have started it."""
         ...
 
     def all_reduce(self, vector: np.ndarray) -> Pending:
-        """Starts summing a vector over all workers, in place; all must start them in one order."""
+        """Starts summing a vector over all workers, in place, beside `sum`; in one order of its own."""
         ...
 
     def gather(self, value: Any) -> list[Any]:

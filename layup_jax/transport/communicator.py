@@ -20,13 +20,14 @@ import numpy as np
 
 from layup_jax.errors import PeerFailedError, TransportError
 from layup_jax.transport.base import Kind, Message, Pending, Transport
+from layup_jax.transport.collectives import Collectives
 from layup_jax.transport.handshake import Handshake
 from layup_jax.transport.outbox import Outbox
 from layup_jax.transport.pacing import Pacing
 from layup_jax.transport.reductions import Reductions
-from layup_jax.types import Array, Exchange, Request
+from layup_jax.transport.tally import Tally
+from layup_jax.types import Array, Exchange, Gossip, Shape
 
-_EMPTY = np.empty(0, np.uint8)
 _FIRST_IDLE_SECONDS = 0.0005
 _RETRY_SECONDS = 0.002
 
@@ -34,7 +35,7 @@ _RETRY_SECONDS = 0.002
 class Port(Protocol):
     """What the communication thread needs of the parameter store."""
 
-    dtypes: tuple[np.dtype, ...]
+    shapes: tuple[Shape, ...]
 
     def outgoing(self, segment: int) -> Array:
         """The vector to send now."""
@@ -53,19 +54,21 @@ class CommunicationOptions(NamedTuple):
       sends_in_flight: pushes under way to one peer, above which others are asked in its place.
       idle_seconds: longest sleep between two looks at the network when nothing happens.
       stop_seconds: how long `finish` waits for the other workers after a failure.
+      samples: of all workers together, at which they stop; None never.
     """
 
     share: float = 1.0
     sends_in_flight: int = 4
     idle_seconds: float = 0.002
     stop_seconds: float = 10.0
+    samples: int | None = None
 
 
 class CommunicationStatistics(NamedTuple):
     """Counts since the start; times in seconds.
 
     Attributes:
-      messages_sent: pushes and one-segment exchanges.
+      messages_sent: pushes, one-segment exchanges, and parts in collectives of one segment.
       messages_received: the same, from peers.
       sent_bytes: parameters and weights, without protocol messages.
       asked: requests by the strategy.
@@ -112,7 +115,10 @@ class Communicator:
           options: how to behave.
           neighbours: whom it may talk to of its own accord; None for everybody.
         """
+        self._wake = threading.Event()
         self.reductions = Reductions(transport)
+        self.collectives = Collectives(transport, port.shapes, self._wake.set)
+        self.tally = Tally(transport, options.samples)
         self._transport = transport
         self._port = port
         self._outbox = outbox
@@ -155,15 +161,17 @@ class Communicator:
         if failed:
             self._failing.set()
         self._finishing.set()
+        self._wake.set()
         self._thread.join()
 
     def statistics(self) -> CommunicationStatistics:
         """A snapshot of the counts."""
         outbox, handshake = self._outbox.statistics(), self._handshake.statistics()
+        collective = self.collectives.statistics()
         return CommunicationStatistics(
-            messages_sent=self._pushed + handshake.exchanges,
-            messages_received=self._received + handshake.exchanges,
-            sent_bytes=self._pushed_bytes + handshake.sent_bytes,
+            messages_sent=self._pushed + handshake.exchanges + collective.sent,
+            messages_received=self._received + handshake.exchanges + collective.received,
+            sent_bytes=self._pushed_bytes + handshake.sent_bytes + collective.sent_bytes,
             asked=outbox.asked,
             coalesced=outbox.coalesced,
             busy=handshake.busy,
@@ -183,11 +191,16 @@ class Communicator:
             self._error = self._error or error
 
     def _stop(self) -> None:
-        """Serves what is still asked for, says so, and serves the others until all have done so."""
-        self._serve_until(self._quiet)
+        """Serves what is still asked for, says so, and serves the others until all have done so.
+
+        Collectives under way may need that the others know: they are waited for after saying so.
+        """
+        self._controls += self.tally.tell()
+        self._serve_until(lambda: self._quiet() and self.collectives.are_started)
         self._tell_all(Kind.FAILED if self._failed else Kind.FINISHED)
-        self._serve_until(self._quiet)
+        self._serve_until(lambda: self._quiet() and self.collectives.are_idle)
         self._serve_until(self._transport.barrier().done)
+        self._serve_until(lambda: self.collectives.are_idle)  # all have contributed
 
     @property
     def _failed(self) -> bool:
@@ -215,9 +228,13 @@ class Communicator:
                     f"within {self._options.stop_seconds:.0f} s; end them by hand"
                 )
             self._thread_seconds = time.thread_time()
-            time.sleep(idle)
-            waits_for_answer = self._handshake.is_open  # while the peer may be spinning in a swap
-            idle = min(2 * idle, _FIRST_IDLE_SECONDS if waits_for_answer else self._longest_idle)
+            self._wake.wait(idle)
+            self._wake.clear()
+            idle = min(2 * idle, _FIRST_IDLE_SECONDS if self._is_awaited() else self._longest_idle)
+
+    def _is_awaited(self) -> bool:
+        """Whether somebody may be waiting: a peer that spins in a swap, or a compute thread."""
+        return self._handshake.is_open or not self.collectives.are_idle
 
     def _step(self) -> bool:
         """Does what can be done now; whether there was anything."""
@@ -227,11 +244,14 @@ class Communicator:
                 self._take(message)
         self._forget_completed()
         self.reductions.advance()
-        return self._serve_outbox() or message is not None
+        if not self._finishing.is_set():  # else others may be gone before they could take it
+            self._controls += self.tally.advance()
+        moved = self.collectives.advance()
+        return self._serve_outbox() or moved or message is not None
 
     def _take(self, message: Message) -> None:
         if message.kind == Kind.PUSH:
-            body = message.body.view(self._port.dtypes[message.segment])
+            body = message.body.view(self._port.shapes[message.segment].dtype)
             self._port.incoming(message.segment, None, body)
             self._received += 1
         elif message.kind == Kind.PROPOSE:
@@ -244,11 +264,18 @@ class Communicator:
             if declined:
                 wait = _RETRY_SECONDS * (1 + self._backoff.random())
                 self._retry_at = time.perf_counter() + wait
-        elif message.kind == Kind.FINISHED:
-            self._finished.add(message.source)
+        elif message.kind in (Kind.GATHER, Kind.JOIN):
+            self.collectives.take(message)
+        elif message.kind == Kind.SAMPLES:
+            self.tally.take(message)
         else:
+            self._stopped(message)
+
+    def _stopped(self, message: Message) -> None:
+        if message.kind == Kind.FAILED:
             self._error = self._error or PeerFailedError(f"worker {message.source} failed first")
-            self._finished.add(message.source)
+        self._finished.add(message.source)
+        self.collectives.peer_stopped(message.source, message.body.view(np.int64))
 
     def _serve_outbox(self) -> bool:
         draining = self._finishing.is_set()
@@ -270,7 +297,7 @@ class Communicator:
                 self._request(group, peer)
         return True
 
-    def _request(self, group: tuple[Request, ...], peer: int) -> None:
+    def _request(self, group: tuple[Gossip, ...], peer: int) -> None:
         segments = tuple(dict.fromkeys(entry.segment for entry in group))
         if isinstance(group[0], Exchange):
             self._controls.append(self._handshake.propose(peer, segments))
@@ -300,9 +327,10 @@ class Communicator:
         return len(self._pushes.get(peer, ())) >= self._options.sends_in_flight
 
     def _tell_all(self, kind: Kind) -> None:
+        farewell = self.collectives.farewell()
         for peer in range(self._transport.size):
             if peer != self._transport.rank:
-                self._controls.append(self._transport.send(peer, kind, 0, _EMPTY))
+                self._controls.append(self._transport.send(peer, kind, 0, farewell))
 
     def _forget_completed(self) -> None:
         self._controls = [each for each in self._controls if not each.done()]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from layup_jax.errors import PeerFailedError, TransportError
-from layup_jax.transport.base import Kind, Message, Pending
+from layup_jax.transport.base import Kind, Message, Pending, Summing
 from layup_jax.types import Array
 
 T = TypeVar("T")
@@ -50,6 +50,14 @@ class _Sum:
             self.flag.complete()
 
 
+class _Summing:
+    """A sum in place, as a `Summing`."""
+
+    def __init__(self, total: np.ndarray, flag: _Flag):
+        self.total = total
+        self.done = flag.done
+
+
 class _Hub:
     """What the endpoints of one process share."""
 
@@ -61,7 +69,7 @@ class _Hub:
         self._gathered: dict[int, dict[int, Any]] = {}
         self._is_abandoned = False
         self._lock = threading.Lock()
-        self._sums: dict[int, _Sum] = {}
+        self._sums: dict[tuple[str, int], _Sum] = {}
         self._arrived: dict[int, int] = {}
         self._barriers: dict[int, _Flag] = {}
 
@@ -83,7 +91,7 @@ class _Hub:
             self._is_abandoned = True
             self._meeting.notify_all()
 
-    def add(self, index: int, vector: np.ndarray) -> _Flag:
+    def add(self, index: tuple[str, int], vector: np.ndarray) -> _Flag:
         with self._lock:
             total = self._sums.setdefault(index, _Sum(self.size))
             total.add(vector)
@@ -111,6 +119,7 @@ class LocalTransport:
         self.rank = rank
         self.size = hub.size
         self._barriers = 0
+        self._reductions = 0
         self._sums = 0
         self._gathers = 0
 
@@ -146,15 +155,24 @@ class LocalTransport:
         assert theirs == segment, f"swapped segment {segment} for {theirs}"
         return received
 
+    def prepare_sum(self, vector: Array) -> None:
+        """Nothing to compile."""
+
+    def sum(self, vector: Array | np.ndarray) -> Summing:
+        """Adds a copy to this endpoint's n-th sum."""
+        self._sums += 1
+        total = np.array(vector)
+        return _Summing(total, self._hub.add(("sum", self._sums), total))
+
     def barrier(self) -> Pending:
         """Counts arrivals of this endpoint's n-th barrier."""
         self._barriers += 1
         return self._hub.arrive(self._barriers)
 
     def all_reduce(self, vector: np.ndarray) -> Pending:
-        """Adds to this endpoint's n-th sum."""
-        self._sums += 1
-        return self._hub.add(self._sums, vector)
+        """Adds to this endpoint's n-th reduction."""
+        self._reductions += 1
+        return self._hub.add(("reduction", self._reductions), vector)
 
     def gather(self, value: Any) -> list[Any]:
         """Meets all other endpoints."""

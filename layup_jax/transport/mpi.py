@@ -14,10 +14,10 @@ import numpy as np
 from mpi4py import MPI
 
 from layup_jax.errors import TransportError
-from layup_jax.transport.base import Kind, Message, Pending
+from layup_jax.transport.base import Kind, Message, Pending, Summing
 from layup_jax.types import Array
 
-_KIND_SHIFT = 3  # a tag is (segment << 3) + kind; MPI guarantees tags up to 32767
+_KIND_SHIFT = 4  # a tag is (segment << 4) + kind; MPI guarantees tags up to 32767
 _SLEEP_SECONDS = 0.0002
 _LEVELS = {
     MPI.THREAD_SINGLE: "MPI_THREAD_SINGLE",
@@ -59,8 +59,16 @@ class _Sending:
         return False
 
 
+class _Summing(_Sending):
+    """A sum in place, as a `Summing`."""
+
+    def __init__(self, request: MPI.Request, total: np.ndarray):
+        super().__init__(request, total)
+        self.total = total
+
+
 class HostPlane:
-    """Exchanges through host memory with non-blocking mpi4py calls, waited for with back-off."""
+    """Exchanges and sums through host memory with non-blocking mpi4py calls, waited for with back-off."""
 
     name = "host"
 
@@ -82,6 +90,14 @@ class HostPlane:
         while not MPI.Request.Testall(requests):
             time.sleep(_SLEEP_SECONDS)
         return theirs
+
+    def prepare_sum(self, vector: Array) -> None:
+        """Nothing to compile."""
+
+    def sum(self, vector: Array | np.ndarray) -> Summing:
+        """MPI_Iallreduce of a copy."""
+        total = np.array(vector)
+        return _Summing(self._communicator.Iallreduce(MPI.IN_PLACE, total), total)
 
 
 def make_plane(name: str):
@@ -144,6 +160,14 @@ class MpiTransport:
     def swap(self, peer: int, segment: int, vector: Array) -> Array | np.ndarray:
         """By the data plane."""
         return self._plane.swap(peer, segment, vector)
+
+    def prepare_sum(self, vector: Array) -> None:
+        """By the data plane."""
+        self._plane.prepare_sum(vector)
+
+    def sum(self, vector: Array | np.ndarray) -> Summing:
+        """By the data plane."""
+        return self._plane.sum(vector)
 
     def barrier(self) -> Pending:
         """MPI_Ibarrier."""

@@ -1,10 +1,11 @@
-"""Exchanges of device buffers by mpi4jax: one jitted `sendrecv` that holds nothing else."""
+"""Exchanges and sums of device buffers by mpi4jax: jitted calls that hold nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import mpi4jax
 import numpy as np
 from mpi4py import MPI
@@ -14,10 +15,24 @@ from layup_jax.types import Array
 _PREPARED_PEERS = 8
 
 
-class Mpi4jaxPlane:
-    """Blocking `sendrecv` inside jit; compiled once for each (shape, peer), about 13 ms.
+class _Summing:
+    """Waits for everybody without blocking, then sums; see `Summing`."""
 
-    The call spins a core until the peer is there, so both sides shake hands first.
+    def __init__(self, arrived: MPI.Request, add: Callable[[], Array]):
+        self._arrived = arrived
+        self._add = add
+        self.total: Array | None = None
+
+    def done(self) -> bool:
+        if self.total is None and self._arrived.Test():
+            self.total = self._add()
+        return self.total is not None
+
+
+class Mpi4jaxPlane:
+    """Blocking `sendrecv` and `allreduce` inside jit; compiled for each shape and peer, about 13 ms.
+
+    The calls spin a core until the others are there, so all shake hands first.
     """
 
     name = "mpi4jax"
@@ -25,6 +40,8 @@ class Mpi4jaxPlane:
     def __init__(self, communicator: MPI.Intracomm):
         """Takes a communicator that nobody else uses."""
         self._communicator = communicator
+        self._arrivals = communicator.Dup()
+        self._sums: dict[tuple[tuple[int, ...], np.dtype], Callable[[Array], Array]] = {}
         self._swaps: dict[tuple[int, tuple[int, ...], np.dtype], Callable[[Array], Array]] = {}
 
     def prepare(self, vector: Array) -> None:
@@ -38,6 +55,26 @@ class Mpi4jaxPlane:
         del segment  # in order: both sides go through the same list of segments
         return self._swap_with(peer, vector)(vector).block_until_ready()
 
+    def prepare_sum(self, vector: Array) -> None:
+        """Compiles for this shape."""
+        self._sum_of(jnp.asarray(vector))
+
+    def sum(self, vector: Array | np.ndarray) -> _Summing:
+        """See `Transport.sum`."""
+        mine = jnp.asarray(vector)
+        add = self._sum_of(mine)
+        return _Summing(self._arrivals.Ibarrier(), lambda: add(mine).block_until_ready())
+
+    def _sum_of(self, vector: Array) -> Callable[[Array], Array]:
+        key = (vector.shape, vector.dtype)
+        if key not in self._sums:
+
+            def add(mine: Array) -> Array:
+                return mpi4jax.allreduce(mine, op=MPI.SUM, comm=self._communicator)
+
+            self._sums[key] = _compiled(add, vector)
+        return self._sums[key]
+
     def _swap_with(self, peer: int, vector: Array) -> Callable[[Array], Array]:
         key = (peer, vector.shape, vector.dtype)
         if key not in self._swaps:
@@ -45,9 +82,16 @@ class Mpi4jaxPlane:
             def swap(mine: Array) -> Array:
                 return mpi4jax.sendrecv(mine, mine, source=peer, dest=peer, comm=self._communicator)
 
-            # Only a call of the jitted function supplies mpi4jax's ordering token; compiling it ahead
-            # fills the cache that such a call looks into.
-            compiled = jax.jit(swap)
-            compiled.lower(vector).compile()
-            self._swaps[key] = compiled
+            self._swaps[key] = _compiled(swap, vector)
         return self._swaps[key]
+
+
+def _compiled(function: Callable[[Array], Array], vector: Array) -> Callable[[Array], Array]:
+    """Jitted and compiled ahead, but called by name.
+
+    Only a call of the jitted function supplies mpi4jax's ordering token; compiling it ahead fills the
+    cache that such a call looks into.
+    """
+    jitted = jax.jit(function)
+    jitted.lower(vector).compile()
+    return jitted

@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from layup_jax.types import Request
+from layup_jax.types import Gossip
 
 
 class OutboxStatistics(NamedTuple):
@@ -38,12 +38,12 @@ class Outbox:
     def __init__(self) -> None:
         """Starts empty and open."""
         self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[int, int], Request] = OrderedDict()
+        self._entries: OrderedDict[tuple[int, int], Gossip] = OrderedDict()
         self._closed = False
         self._asked = 0
         self._coalesced = 0
 
-    def put(self, request: Request) -> None:
+    def put(self, request: Gossip) -> None:
         """Adds a request; an older one of its segment and lane is dropped, its place in line kept."""
         with self._lock:
             if self._closed:
@@ -52,7 +52,7 @@ class Outbox:
             self._coalesced += _key(request) in self._entries
             self._entries[_key(request)] = request
 
-    def take(self) -> tuple[Request, ...]:
+    def take(self) -> tuple[Gossip, ...]:
         """Removes and returns the oldest entry and all with the same kind and peer; () if empty."""
         with self._lock:
             if not self._entries:
@@ -67,7 +67,7 @@ class Outbox:
                 del self._entries[_key(entry)]
             return group
 
-    def restore(self, group: tuple[Request, ...]) -> None:
+    def restore(self, group: tuple[Gossip, ...]) -> None:
         """Puts a taken group back at the head of the line, except where a newer request exists."""
         with self._lock:
             for entry in reversed(group):
@@ -89,5 +89,5 @@ class Outbox:
             return OutboxStatistics(self._asked, self._coalesced)
 
 
-def _key(request: Request) -> tuple[int, int]:
+def _key(request: Gossip) -> tuple[int, int]:
     return request.segment, request.lane

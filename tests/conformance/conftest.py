@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("transport_suite")
+pytest.register_assert_rewrite("layup_jax.testing")

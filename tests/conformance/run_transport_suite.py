@@ -11,7 +11,8 @@ import traceback
 
 import gossip
 import jax
-import transport_suite
+
+from layup_jax.testing import transports
 
 # One-way messages are beyond the blocking data plane; they mix more slowly than exchanges.
 _GOSSIP = {"host": {"pairwise": 80, "push_sum": 320}, "mpi4jax": {"pairwise": 80}}
@@ -39,7 +40,7 @@ def _gossip(transport, mixing, steps, patience, update_scale):
 
 def checks(data_plane):
     """Names and functions, in the order in which they run."""
-    yield from ((each.__name__, each) for each in transport_suite.CHECKS)
+    yield from ((each.__name__, each) for each in transports.CHECKS)
     for mixing, steps in _GOSSIP[data_plane].items():
         for each in (_reaches_the_mean, _loses_nothing):
             yield f"{mixing}{each.__name__}", functools.partial(each, mixing, steps)

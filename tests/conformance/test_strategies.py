@@ -1,19 +1,18 @@
-"""What every strategy must do, whatever it communicates; tried without worker, store or transport.
+"""Every algorithm, with a spread of its options, passes the conformance suite."""
 
-`Network` performs what a strategy asks for, at once and in order, for workers of one segment each.
-"""
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from layup_jax.config import StrategyConfig
-from layup_jax.draws import Draws
-from layup_jax.strategies import STRATEGIES, exchanges, make_strategy
-from layup_jax.types import Exchange, Push, SegmentUpdated
+from layup_jax.strategies import STRATEGIES, Setup, asks, make_strategy
+from layup_jax.testing import strategies
+from layup_jax.testing.comparison import require_equal
+from layup_jax.testing.messages import Messages
+from layup_jax.testing.network import Network
 
+_SCHEDULE = optax.cosine_decay_schedule(1.0, 100)  # of the inner learning rate, for slowmo
 CONFIGS = {
     "layup-pairwise": StrategyConfig("layup", mixing="pairwise"),
     "layup-push_sum": StrategyConfig("layup", mixing="push_sum"),
@@ -22,248 +21,99 @@ CONFIGS = {
     "layup-one-peer": StrategyConfig("layup", "push_sum", topology="one_peer_exponential"),
     "a2cid2": StrategyConfig("a2cid2"),
     "a2cid2-ring": StrategyConfig("a2cid2", rate=4.0, topology="ring"),
+    "gosgd": StrategyConfig("gosgd"),
+    "gosgd-seldom": StrategyConfig("gosgd", probability=0.3),
+    "ad_psgd": StrategyConfig("ad_psgd"),
+    "ad_psgd-star": StrategyConfig("ad_psgd", topology="star"),
+    "sgp": StrategyConfig("sgp"),
+    "sgp-ring": StrategyConfig("sgp", topology="ring"),
+    "osgp": StrategyConfig("osgp"),
+    "osgp-ring": StrategyConfig("osgp", topology="ring"),
+    "d_psgd": StrategyConfig("d_psgd"),
+    "d_psgd-star": StrategyConfig("d_psgd", topology="star"),
+    "ddp": StrategyConfig("ddp"),
+    "local_sgd": StrategyConfig("local_sgd", period=3),
+    "post-local": StrategyConfig("local_sgd", period=4, local_from=6),
+    "slowmo": StrategyConfig("slowmo", period=3),
+    "slowmo-schedule": StrategyConfig("slowmo", period=4, outer_learning_rate=0.8),
+    "slowmo-post-local": StrategyConfig("slowmo", period=4, local_from=5),
+    # The later a mean comes, the smaller are the steps that are stable: momentum 0.5 leaves less than 1.
+    "co2": StrategyConfig("co2", period=3, outer_learning_rate=0.5),
+    "co2-clip": StrategyConfig("co2", period=4, outer_learning_rate=0.5, outer_clip=0.5),
+    "diloco": StrategyConfig("diloco", period=4),
+    "diloco-plain": StrategyConfig(
+        "diloco", period=1, outer_learning_rate=1.0, outer_momentum=0.0, local_from=3
+    ),
+    "streaming": StrategyConfig("streaming_diloco", period=4),
+    "streaming-waits": StrategyConfig(
+        "streaming_diloco", period=3, fragments=1, delay_steps=0, local_share=0.0
+    ),
+    "streaming-three": StrategyConfig(
+        "streaming_diloco", period=10, fragments=3, delay_steps=3, outer_momentum=0.5
+    ),
     "local": StrategyConfig("local"),
     "fused": StrategyConfig("fused"),
 }
-NOW = 1.5
+_OUTER = ("slowmo", "co2", "diloco", "streaming_diloco")
 
 
-def _strategy(name, optimizer=None, size=4):
-    optimizer = optimizer or optax.sgd(0.1, momentum=0.9)
-    return make_strategy(CONFIGS[name], optimizer, size)
+def _make(name):
+    config, schedule = CONFIGS[name], _SCHEDULE if name == "slowmo-schedule" else 1.0
+    return lambda optimizer, workers: make_strategy(Setup(config, optimizer, workers, schedule))
 
 
-@pytest.fixture(params=CONFIGS)
-def name(request):
-    return request.param
+def _called(check):
+    return check.__name__
 
 
-@pytest.fixture
-def strategy(name):
-    return _strategy(name)
-
-
-def _params(seed):
-    rng = np.random.default_rng(seed)
-    return (
-        {
-            "kernel": jnp.asarray(rng.normal(size=(2, 3)), jnp.float32),
-            "half": jnp.asarray(rng.normal(size=3), jnp.bfloat16),
-        },
-        {},
-    )
-
-
-def _state(strategy, seed=0):
-    return strategy.init(_params(seed), ({"mean": jnp.arange(3.0)}, {}))
-
-
-def _bare(state):
-    return state._replace(opt_state=None, model_state=None)
-
-
-def _send(strategy, state):
-    changed, payload = strategy.payload(_bare(state), NOW)
-    whole = changed._replace(opt_state=state.opt_state, model_state=state.model_state)
-    return whole, payload
-
-
-def _take(strategy, state, sent, payload):
-    changed = strategy.receive(_bare(state), sent, payload, NOW)
-    return changed._replace(opt_state=state.opt_state, model_state=state.model_state)
-
-
-def _meet(strategy, left, right):
-    """One communication from left to right: an exchange or a push."""
-    left, payload = _send(strategy, left)
-    if strategy.one_way:
-        return left, _take(strategy, right, None, payload)
-    right, reply = _send(strategy, right)
-    return _take(strategy, left, payload, reply), _take(strategy, right, reply, payload)
-
-
-def _assert_equal(left, right):
-    jax.tree.map(np.testing.assert_array_equal, left, right)
-
-
-def _copy(tree):
-    return jax.tree.map(np.array, tree)
+for_all = pytest.mark.parametrize("name", CONFIGS)
 
 
 def test_all_registered_strategies_are_tried():
     assert {config.name for config in CONFIGS.values()} == set(STRATEGIES)
 
 
-def test_has_its_attributes(name, strategy):
-    config = CONFIGS[name]
-    assert strategy.name == config.name
-    assert exchanges(config) == (strategy.communicates and not strategy.one_way)
-    assert (strategy.mixing == "none") == (not strategy.communicates)
-    assert (strategy.topology is None) == (not strategy.communicates)
-    assert isinstance(strategy.communicates, bool)
-    assert isinstance(strategy.one_way, bool)
+@for_all
+@pytest.mark.parametrize("check", strategies.CHECKS, ids=_called)
+def test_conforms(check, name):
+    check(_make(name))
 
 
-def test_starts_with_what_it_is_given(strategy):
-    state = _state(strategy)
-    _assert_equal(state.params, _params(0))
-    _assert_equal(state.model_state, ({"mean": np.arange(3.0)}, {}))
-    assert strategy.weight(state) == 1
+@pytest.mark.parametrize("name", [name for name in CONFIGS if CONFIGS[name].name != "ddp"])
+def test_applies_gradients_as_optax_does(name):
+    strategies.applies_gradients_as_optax_does(_make(name))
 
 
-def test_shapes_and_dtypes_stay(strategy):
-    state, other = _state(strategy), _state(strategy, 1)
-    before = jax.eval_shape(lambda: state)
-    after = strategy.apply_gradient(state, _params(2), NOW)
-    assert jax.eval_shape(lambda: after) == before
-    for each in _meet(strategy, after, other):
-        assert jax.eval_shape(lambda each=each: each) == before
+@pytest.mark.parametrize("name", [n for n in CONFIGS if CONFIGS[n].name not in _OUTER])
+def test_trains_alone_as_optax_does(name):
+    strategies.trains_alone_as_optax_does(_make(name))
 
 
-def test_a_weight_is_a_float32_scalar(strategy):
-    weight = strategy.weight(_state(strategy))
-    assert (weight.shape, weight.dtype) == ((), jnp.float32)
+@for_all
+def test_the_registry_knows_what_it_makes(name):
+    strategy = _make(name)(optax.sgd(0.1), 4)
+    assert strategy.name == CONFIGS[name].name
+    assert asks(CONFIGS[name]) is strategy.asks
 
 
-def test_arguments_are_not_changed(strategy):
-    state, other, grads = _state(strategy), _state(strategy, 1), _params(2)
-    kept, copies = (state, other, grads), _copy((state, other, grads))
-    _meet(strategy, strategy.apply_gradient(state, grads, NOW), other)
-    _assert_equal(kept, copies)
-
-
-def test_the_model_state_is_handed_on_untouched(strategy):
-    state = _state(strategy)
-    after = strategy.apply_gradient(state, _params(2), NOW)
-    assert after.model_state is state.model_state
-
-
-def test_same_arguments_give_same_results(strategy):
-    first, second = (
-        _meet(
-            strategy, strategy.apply_gradient(_state(strategy), _params(2), NOW), _state(strategy)
-        )
-        for _ in range(2)
-    )
-    _assert_equal(first, second)
-
-
-def test_compiles_once(strategy, compilations):
-    apply, meet = jax.jit(strategy.apply_gradient), jax.jit(lambda a, b: _meet(strategy, a, b))
-    state, other = _state(strategy), _state(strategy, 1)
-    for attempt in range(2):
-        now = 0.5 * attempt
-        grads = _params(attempt)
-        with compilations() as compiled:
-            state = apply(state, grads, now)
-            state, other = meet(state, other)
-    assert compiled == []
-
-
-def test_a_gradient_is_applied_by_the_optimizer(strategy):
-    optimizer, state, grads = optax.sgd(0.1, momentum=0.9), _state(strategy), _params(2)
-    params, opt_state = state.params, optimizer.init(state.params)
-    for _ in range(3):
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        params = optax.apply_updates(params, updates)
-        state = strategy.apply_gradient(state, grads, NOW)
-    _assert_equal(state.params, params)
-    _assert_equal(state.opt_state, opt_state)
-
-
-def _mass(strategy, states):
-    weights = [float(strategy.weight(state)) for state in states]
-    kernels = [np.asarray(state.params[0]["kernel"], np.float64) for state in states]
-    return sum(weights), sum(w * x for w, x in zip(weights, kernels, strict=True))
-
-
-def test_the_weighted_sum_is_kept(strategy):
-    states = [_state(strategy, seed) for seed in range(2)]
-    weight, total = _mass(strategy, states)
-    for turn in range(10):
-        states = list(_meet(strategy, *states[:: 1 if turn % 3 else -1]))
-        found_weight, found_total = _mass(strategy, states)
-        np.testing.assert_allclose(found_weight, weight, rtol=1e-6)
-        np.testing.assert_allclose(found_total, total, atol=1e-6)
-
-
-def test_mass_in_flight_is_not_counted_twice(strategy):
-    """Own weight and sent weight add up to what there was."""
-    state = _state(strategy)
-    after, payload = _send(strategy, state)
-    if strategy.one_way:
-        assert strategy.weight(after) + payload[1] == strategy.weight(state)
-    else:
-        _assert_equal(after._replace(mixing=()), state._replace(mixing=()))
-        _assert_equal(_send(strategy, after)[0], after)  # at one time nothing more changes
-        if strategy.mixing != "continuous_momentum":  # whose clock goes on
-            _assert_equal(after, state)
-
-
-def test_asks_only_for_others_about_the_segment_just_updated(strategy):
-    for rank in range(4):
-        for step in range(50):
-            requests = strategy.requests(SegmentUpdated(2, step), Draws(0, rank))
-            assert strategy.communicates or requests == ()
-            for request in requests:
-                assert request.segment == 2
-                assert request.peer in set(range(4)) - {rank}
-                assert isinstance(request, Push if strategy.one_way else Exchange)
-
-
-def test_asks_the_same_for_the_same_event(strategy):
-    events = [SegmentUpdated(segment, step) for segment in range(3) for step in range(20)]
-    asked = [strategy.requests(event, Draws(0, 1)) for event in events]
-    assert asked == [strategy.requests(event, Draws(0, 1)) for event in events]
-
-
-def test_alone_there_is_nobody_to_ask(name):
-    strategy = _strategy(name, size=1)
-    assert all(strategy.requests(SegmentUpdated(0, step), Draws(0, 0)) == () for step in range(20))
-
-
-class Network:
-    """Workers with one segment each, whose requests are performed at once."""
-
-    def __init__(self, strategy, starts):
-        self._strategy = strategy
-        self.states = [strategy.init(jnp.asarray(start), ()) for start in starts]
-        self._apply = jax.jit(strategy.apply_gradient)
-        self._meet = jax.jit(lambda left, right: _meet(strategy, left, right))
-
-    def update(self, rank, gradient):
-        state = self.states[rank]
-        self.states[rank] = self._apply(state, gradient(state.params), 0.0)
-
-    def communicate(self, rank, step):
-        for request in self._strategy.requests(SegmentUpdated(0, step), Draws(0, rank)):
-            pair = self._meet(self.states[rank], self.states[request.peer])
-            self.states[rank], self.states[request.peer] = pair
-
-
-@pytest.mark.parametrize("num_workers", [1, 2, 4])
-def test_converges_on_a_quadratic(name, num_workers):
-    target = np.array([1.0, -2.0, 3.0], np.float32)
-    strategy = _strategy(name, optax.sgd(0.2), num_workers)
-    network = Network(strategy, np.eye(4, 3, dtype=np.float32)[:num_workers])
-    for step in range(80):
-        for rank in range(num_workers):
-            network.update(rank, lambda x: x - target)
-            network.communicate(rank, step)
-    for state in network.states:
-        np.testing.assert_allclose(state.params, target, rtol=1e-6)
-
-
-def test_pairwise_workers_with_different_targets_find_the_mean_of_these(double):
+def test_pairwise_workers_with_different_targets_stay_together(double):
     """With linear gradients taken together, the mean over workers is plain gradient descent."""
     targets = np.random.default_rng(0).normal(size=(4, 3))
-    network = Network(_strategy("layup-pairwise", optax.sgd(0.2)), np.zeros((4, 3)))
-    for step in range(100):
-        for rank, target in enumerate(targets):
-            network.update(rank, lambda x, target=target: x - target)
-        for rank in range(4):
-            network.communicate(rank, step)
-    mean = np.mean([state.params for state in network.states], axis=0)
-    np.testing.assert_allclose(mean, targets.mean(axis=0), rtol=1e-6)
-    apart = max(np.linalg.norm(state.params - mean) for state in network.states)
+    network = Network(_make("layup-pairwise")(optax.sgd(0.2), 4), np.zeros((4, 1, 3)))
+    for _ in range(100):
+        network.step(lambda rank, params: params - targets[rank])
+    found = network.parameters()[:, 0]
+    np.testing.assert_allclose(found.mean(axis=0), targets.mean(axis=0), rtol=1e-6)
+    apart = np.linalg.norm(found - found.mean(axis=0), axis=1).max()
     assert apart < np.linalg.norm(targets - targets.mean(axis=0), axis=1).max() / 2
+
+
+@pytest.mark.parametrize("name", ["layup-pairwise", "a2cid2-ring", "ad_psgd", "d_psgd"])
+def test_giving_twice_at_one_time_is_giving_once(name):
+    strategy = _make(name)(optax.sgd(0.1), 4)
+    messages, state = Messages(strategy), strategy.init(jnp.ones(3), ())
+    once, _ = messages.send(state, jnp.asarray(1.5))
+    twice, _ = messages.send(once, jnp.asarray(1.5))
+    require_equal(twice, once, "at one time nothing more changes")
+    if name != "a2cid2-ring":  # whose clock goes on
+        require_equal(once, state, "giving changes nothing")

@@ -11,7 +11,7 @@ from layup_jax.engine.engine import Engine, Moment
 from layup_jax.models import partition_layers
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
-from layup_jax.types import SegmentState
+from layup_jax.types import Exchange, SegmentState
 
 MOMENT = Moment(seed=5, rank=2, step=7)
 
@@ -19,10 +19,10 @@ MOMENT = Moment(seed=5, rank=2, step=7)
 class Keeper:
     """A strategy that changes nothing and keeps each gradient as the segment's mixing state."""
 
-    name, one_way = "keeper", False
+    name = "keeper"
 
-    def __init__(self, communicates):
-        self.communicates = communicates
+    def __init__(self, asks):
+        self.asks = asks
 
     def init(self, params, model_state):
         params, model_state = tiny.widened((params, model_state))
@@ -66,11 +66,11 @@ def _oracle(engine, batch):
     return loss, grads, model_states
 
 
-def _engine(name, spec, communicates=True):
+def _engine(name, spec, asks=Exchange):
     make, batch = tiny.MODELS[name]
     model = make()
     partition = partition_layers(spec, [1] * len(model))
-    return Engine(model, partition, tiny.loss, Keeper(communicates)), tiny.widened(batch())
+    return Engine(model, partition, tiny.loss, Keeper(asks)), tiny.widened(batch())
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_a_step_yields_the_gradient_of_the_whole_model(double, name, spec):
         jax.tree.map(_close, state.model_state, model_states[index])
 
 
-@pytest.mark.parametrize(("name", "communicates"), [("normed", True), ("token", False)])
-def test_a_turn_is_a_forward_and_a_backward(double, name, communicates):
-    engine, batch = _engine(name, 2, communicates)
+@pytest.mark.parametrize(("name", "asks"), [("normed", Exchange), ("token", None)])
+def test_a_turn_is_a_forward_and_a_backward(double, name, asks):
+    engine, batch = _engine(name, 2, asks)
     _, passed = engine.forward(0, engine.init()[0], batch.inputs, batch, MOMENT)
     before = engine.init()[1]
     model_state, last = engine.forward(1, before, passed.outputs, batch, MOMENT)
@@ -124,7 +124,7 @@ def test_integers_and_masks_get_no_cotangent(double):
 
 def test_random_numbers_differ_by_seed_rank_step_and_segment():
     model = tiny.normed_model()
-    engine = Engine(model, [(i, i + 1) for i in range(4)], tiny.loss, Keeper(True))
+    engine = Engine(model, [(i, i + 1) for i in range(4)], tiny.loss, Keeper(Exchange))
     state, batch = engine.init()[1], tiny.features()
 
     def outputs(segment, moment):
@@ -140,7 +140,7 @@ def test_random_numbers_differ_by_seed_rank_step_and_segment():
 def test_bfloat16_layers_pass_bfloat16_between_segments():
     halve = [lambda x: x.astype(jnp.bfloat16), jnp.tanh, lambda x: x.astype(jnp.float32)]
     model = tiny.LayeredModel([*tiny.mlp_model(2).layers[:1], *halve, tiny.mlp_model(2).layers[1]])
-    engine = Engine(model, [(i, i + 1) for i in range(5)], tiny.loss, Keeper(True))
+    engine = Engine(model, [(i, i + 1) for i in range(5)], tiny.loss, Keeper(Exchange))
     store, batch = ParameterStore(engine.init()), tiny.features()
     result = Interleaved(engine, store, WallClock(), lambda event: None).step(batch, MOMENT)
     assert np.isfinite(result.loss)

@@ -11,6 +11,7 @@ from layup_jax.engine.wire import Wire
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import LayUpOptions, layup
 from layup_jax.topology import complete
+from layup_jax.types import Shape
 
 
 class Stopped:
@@ -42,7 +43,7 @@ def test_an_exchange_with_oneself_changes_nothing():
     store, port = _parts("pairwise")
     before = store.read(0).state
     vector = port.outgoing(0)
-    assert (vector.shape, vector.dtype) == ((10,), port.dtypes[0])
+    assert (vector.shape, vector.dtype) == ((10,), port.shapes[0].dtype)
     assert store.read(0).state is before
     port.incoming(0, vector, np.asarray(vector))
     _assert_equal(store.read(0).state, before)
@@ -90,7 +91,7 @@ def test_a_received_vector_is_not_written_to():
 
 def test_vectors_are_as_wide_as_the_widest_leaf(double):
     _, port = _parts("pairwise", ({"x": jnp.zeros(2), "y": jnp.zeros(1, jnp.bfloat16)},))
-    assert port.dtypes == (np.dtype(np.float64),)
+    assert port.shapes == (Shape(3, np.dtype(np.float64)),)
     assert port.outgoing(0).dtype == np.float64
 
 

@@ -85,14 +85,16 @@ def environment(tmp_path_factory):
 
 @pytest.fixture
 def start(environment, tmp_path):
-    """Starts `layup train` on a configuration, below mpirun if `ranks` says so."""
+    """Starts `layup train` on FILE or FILE:NAME of configs/, below mpirun if `ranks` says so."""
     count = iter(range(100))
 
     def run(*arguments, config="digits_layup", ranks=None, short=True):
         command = [sys.executable, "-m", "layup_jax.cli", "train"]
         if ranks is not None:
             command = [str(MPIRUN), "-n", str(ranks), "--oversubscribe", *command]
-        command += [f"--config=configs/{config}.py", f"--config.output={tmp_path}"]
+        file, *name = config.split(":")
+        place = ":".join([f"configs/{file}.py", *name])
+        command += [f"--config={place}", f"--config.output={tmp_path}"]
         command += [*(SHORT if short else ()), *arguments]
         return Started(command, environment, f"{tmp_path.name}-{next(count)}")
 

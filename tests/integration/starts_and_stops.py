@@ -19,8 +19,8 @@ from layup_jax.host import local_place, prepare_host
 from layup_jax.losses import cross_entropy
 from layup_jax.models import mlp, partition_layers
 from layup_jax.run import Chosen, prepare, train
+from layup_jax.task import Task
 from layup_jax.transport.mpi import MpiTransport
-from layup_jax.worker import Task
 
 
 def batches(rank, delays):

@@ -9,10 +9,13 @@ pytestmark = pytest.mark.mpi
 ALGORITHMS = {
     "pairwise over mpi4jax": ("digits_layup", ()),
     "pairwise over host": ("digits_layup", ("--config.transport.data_plane=host",)),
-    "push_sum": ("digits_push_sum", ()),
-    "a2cid2": ("digits_a2cid2", ()),
-    "local": ("digits_local", ()),
-    "fused": ("digits_fused", ()),
+    "push_sum": ("digits:push_sum", ()),
+    "a2cid2": ("digits:a2cid2", ()),
+    "ddp over mpi4jax": ("digits:ddp", ("--config.transport.data_plane=mpi4jax",)),
+    "ddp over host": ("digits:ddp", ("--config.transport.data_plane=host",)),
+    "osgp": ("digits:osgp", ()),
+    "local": ("digits:local", ()),
+    "fused": ("digits:fused", ()),
 }
 
 
@@ -39,8 +42,17 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
     assert "test accuracy" in result.output
 
 
-@pytest.mark.parametrize("workers", [1, 3, 4, 8])
-@pytest.mark.parametrize("config", ["digits_layup", "digits_push_sum"])
+@pytest.mark.parametrize(
+    ("config", "workers"),
+    [
+        ("digits_layup", 1),
+        ("digits_layup", 3),
+        ("digits_layup", 8),
+        ("digits:push_sum", 4),
+        ("digits:push_sum", 8),
+        ("digits:ddp", 4),
+    ],
+)
 def test_any_number_of_workers(start, tmp_path, workers, config):
     result = start(
         f"--workers={workers}", "--config.name=run", "--config.batch_size=16", config=config
@@ -58,6 +70,37 @@ def test_runs_below_a_users_own_mpirun(start, tmp_path):
 
     assert result.status == 0, result.errors
     assert read_summary(tmp_path / "own")["workers"] == 2
+
+
+def test_options_that_gain_nothing_are_warned_of_once(start):
+    complete = "--config.strategy.topology=complete"
+    result = start("--workers=2", "--config.name=run", complete, config="digits:a2cid2").finish()
+
+    assert result.status == 0, result.errors
+    assert result.output.count("warning: ") == 1
+    warning, first = result.output.index("warning: "), result.output.index("step ")
+    assert warning < first
+    assert result.output[warning:].startswith("warning: a2cid2 gains nothing on the complete graph")
+
+
+@pytest.mark.parametrize(("plane", "end"), [("host", "seconds=1.0"), ("mpi4jax", "samples=1600")])
+def test_synchronous_workers_need_not_stop_at_the_same_step(start, tmp_path, plane, end):
+    """Their clocks and counts differ, and nobody hangs in a sum that not all have started."""
+    result = start(
+        "--workers=3",
+        "--config.name=apart",
+        "--config.stop.steps=100000",
+        f"--config.stop.{end}",
+        f"--config.transport.data_plane={plane}",
+        "--config.evaluation.every_steps=0",
+        config="digits:ddp",
+    ).finish()
+
+    assert result.status == 0, result.errors
+    summary = read_summary(tmp_path / "apart")
+    assert summary["status"] == "finished"
+    assert summary["steps_total"] > 3
+    assert summary["consensus_distance"] < 1e-5
 
 
 def test_stops_by_seconds_with_a_slow_worker(start, tmp_path):

@@ -23,9 +23,10 @@ def output():
     return io.StringIO()
 
 
-def progress_on(output, clock, stop=None, terminal=False):
+def progress_on(output, clock, stop=None, terminal=False, workers=1):
     console = Console(file=output, force_terminal=terminal, width=40, _environ={"TERM": "xterm"})
-    return Progress(stop or StopConfig(steps=300), console=console, now=clock)
+    stop = stop or StopConfig(steps=300)
+    return Progress(stop, workers=workers, console=console, now=clock)
 
 
 def test_plain_lines_where_there_is_no_terminal(output):
@@ -51,6 +52,45 @@ def test_lines_grow_rare_in_a_long_run(output):
             progress.write(step_record(step=second, train_seconds=clock.seconds))
     assert 100 < len(output.getvalue().splitlines()) < 300
     assert output.getvalue().startswith("step 1  1.0 s")
+
+
+@pytest.mark.parametrize(
+    ("workers", "steps", "position"),
+    [
+        (1, 120, "step 120  3,840/100,000 samples  0.8 s  loss"),
+        (4, 120, "step 120  about 15,360/100,000 samples  0.8 s  loss"),
+        (4, 1000, "step 1000  about 100,000/100,000 samples  6.5 s  loss"),  # others are slower
+    ],
+)
+def test_a_run_that_ends_by_samples_says_how_many_of_them(output, workers, steps, position):
+    stop = StopConfig(steps=None, samples=100_000)
+    with progress_on(output, Clock(), stop, workers=workers) as progress:
+        progress.write(step_record(step=steps))
+    assert output.getvalue().startswith(position)
+
+
+def test_samples_belong_to_the_step_beside_them(output):
+    with progress_on(output, Clock(), StopConfig(steps=None, samples=640)) as progress:
+        progress.write(evaluation_record(step=5))
+        progress.write(step_record(step=10))
+        progress.write(evaluation_record(step=8, test_accuracy=0.8))
+    early, late = output.getvalue().splitlines()
+    assert early.startswith("step 5  0.0 s")  # how many there are to a step is not known yet
+    assert late.startswith("step 8  256/640 samples")
+
+
+def test_steps_are_shown_where_both_may_end_the_run(output):
+    with progress_on(output, Clock(), StopConfig(steps=300, samples=640)) as progress:
+        progress.write(step_record(step=10))
+    assert output.getvalue().startswith("step 10/300  0.1 s")
+
+
+def test_the_bar_fills_by_samples(output):
+    stop = StopConfig(steps=None, samples=640)
+    with progress_on(output, Clock(), stop, terminal=True, workers=2) as progress:
+        progress.write(step_record(step=10))
+    *_, bar = output.getvalue().split("samples")
+    assert "━" * 40 in bar
 
 
 def test_the_last_step_is_shown_once(output):

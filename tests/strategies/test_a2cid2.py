@@ -8,7 +8,8 @@ import pytest
 import tiny
 
 from layup_jax.draws import Draws
-from layup_jax.strategies import A2CiD2, LayUpOptions, layup
+from layup_jax.strategies import LayUpOptions, layup
+from layup_jax.strategies.a2cid2 import A2CiD2
 from layup_jax.topology import complete, ring
 from layup_jax.types import Exchange, SegmentUpdated
 

@@ -1,0 +1,272 @@
+"""Algorithms by name: the only place that knows which ones there are.
+
+strategy = make_strategy(Setup(config.strategy, optax.sgd(0.1), num_workers=4))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import optax
+
+from layup_jax.config import StrategyConfig
+from layup_jax.strategies.a2cid2 import A2CiD2
+from layup_jax.strategies.ad_psgd import ADPSGD
+from layup_jax.strategies.base import OptaxStrategy, Strategy
+from layup_jax.strategies.co2 import CO2, CO2Options
+from layup_jax.strategies.d_psgd import DPSGD
+from layup_jax.strategies.ddp import DDP
+from layup_jax.strategies.gosgd import GoSGD
+from layup_jax.strategies.layup import LayUpOptions, kind
+from layup_jax.strategies.local import Local
+from layup_jax.strategies.local_sgd import LocalSGD, Rounds
+from layup_jax.strategies.outer import OuterOptimization, nesterov, slow_momentum
+from layup_jax.strategies.sgp import SGP
+from layup_jax.strategies.streaming_diloco import Streaming, StreamingDiLoCo
+from layup_jax.topology import Topology, make_topology
+from layup_jax.types import Request
+
+
+class Setup(NamedTuple):
+    """What an algorithm is made from.
+
+    Attributes:
+      config: its options.
+      optimizer: any optax transformation; the inner one where there are two.
+      num_workers: of the run.
+      learning_rate: of `optimizer`, as a number or schedule; SlowMo rescales its momentum by it.
+    """
+
+    config: StrategyConfig
+    optimizer: optax.GradientTransformation
+    num_workers: int
+    learning_rate: optax.ScalarOrSchedule = 1.0
+
+
+class Method(NamedTuple):
+    """One algorithm.
+
+    Attributes:
+      summary: one line for `layup list`.
+      kind: options -> class of the strategy.
+      make: builds it.
+      topology: that it has unless one is configured.
+      partition: what "auto" means for it; None measures.
+      is_whole: whether that is its partition whatever is configured.
+    """
+
+    summary: str
+    kind: Callable[[StrategyConfig], type[OptaxStrategy]]
+    make: Callable[[Setup], Strategy]
+    topology: str = "complete"
+    partition: str | None = None
+    is_whole: bool = False
+
+
+def _graph(setup: Setup) -> Topology:
+    name = setup.config.topology or STRATEGIES[setup.config.name].topology
+    return make_topology(name, setup.num_workers)
+
+
+def _layup_options(config: StrategyConfig) -> LayUpOptions:
+    return LayUpOptions(config.mixing, config.peer_per, config.probability)
+
+
+def _rounds(config: StrategyConfig, period: int) -> Rounds:
+    return Rounds(config.period or period, config.local_from)
+
+
+def _outer(config: StrategyConfig, learning_rate: float, momentum: float) -> tuple[float, float]:
+    """The configured outer learning rate and momentum, with a method's own where there are none."""
+    rate, kept = config.outer_learning_rate, config.outer_momentum
+    return learning_rate if rate is None else rate, momentum if kept is None else kept
+
+
+def _layup(setup: Setup) -> Strategy:
+    options = _layup_options(setup.config)
+    return kind(options)(setup.optimizer, _graph(setup), options)
+
+
+def _gosgd(setup: Setup) -> Strategy:
+    return GoSGD(setup.optimizer, _graph(setup), _layup_options(setup.config))
+
+
+def _ad_psgd(setup: Setup) -> Strategy:
+    return ADPSGD(setup.optimizer, _graph(setup), _layup_options(setup.config))
+
+
+def _a2cid2(setup: Setup) -> Strategy:
+    return A2CiD2(setup.optimizer, _graph(setup), setup.config.rate)
+
+
+def _sgp(setup: Setup) -> Strategy:
+    return SGP(setup.optimizer, _graph(setup), overlap=setup.config.name == "osgp")
+
+
+def _d_psgd(setup: Setup) -> Strategy:
+    return DPSGD(setup.optimizer, _graph(setup))
+
+
+def _ddp(setup: Setup) -> Strategy:
+    return DDP(setup.optimizer)
+
+
+def _local_sgd(setup: Setup) -> Strategy:
+    return LocalSGD(setup.optimizer, _rounds(setup.config, 8))
+
+
+def _slowmo(setup: Setup) -> Strategy:
+    rounds = _rounds(setup.config, 48)
+    rate, momentum = _outer(setup.config, 1.0, 0.5)
+    outer = slow_momentum(rate, momentum, setup.learning_rate, rounds)
+    return OuterOptimization(setup.optimizer, rounds, outer, "slowmo")
+
+
+def _co2(setup: Setup) -> Strategy:
+    rate, momentum = _outer(setup.config, 0.4, 0.5)
+    options = CO2Options(rate, momentum, setup.config.outer_clip)
+    return CO2(setup.optimizer, setup.config.period or 48, options)
+
+
+def _diloco(setup: Setup) -> Strategy:
+    outer = nesterov(*_outer(setup.config, 0.7, 0.9))
+    return OuterOptimization(setup.optimizer, _rounds(setup.config, 500), outer, "diloco")
+
+
+def _streaming_diloco(setup: Setup) -> Strategy:
+    config = setup.config
+    streaming = Streaming(
+        config.period or 100, config.fragments, config.delay_steps, config.local_share
+    )
+    return StreamingDiLoCo(setup.optimizer, streaming, nesterov(*_outer(config, 0.7, 0.9)))
+
+
+def _local(setup: Setup) -> Strategy:
+    return Local(setup.optimizer, setup.config.name)
+
+
+def _always(strategy: type[OptaxStrategy]) -> Callable[[StrategyConfig], type[OptaxStrategy]]:
+    return lambda config: strategy
+
+
+STRATEGIES = {
+    "layup": Method(
+        "asynchronous layer-wise updates, each layer gossiped as backpropagation yields it",
+        lambda config: kind(_layup_options(config)),
+        _layup,
+    ),
+    "a2cid2": Method(
+        "asynchronous pairwise gossip accelerated by a continuous momentum, for poor topologies",
+        _always(A2CiD2),
+        _a2cid2,
+        topology="ring",
+    ),
+    "gosgd": Method(
+        "asynchronous push-sum gossip of the whole model",
+        _always(GoSGD),
+        _gosgd,
+        partition="model",
+    ),
+    "ad_psgd": Method(
+        "asynchronous pairwise averaging of the whole model",
+        _always(ADPSGD),
+        _ad_psgd,
+        topology="ring",
+        partition="model",
+    ),
+    "sgp": Method(
+        "push-sum in rounds over a directed graph whose edges take turns",
+        _always(SGP),
+        _sgp,
+        topology="one_peer_exponential",
+        partition="model",
+    ),
+    "osgp": Method(
+        "SGP whose rounds are overlapped with the next step",
+        _always(SGP),
+        _sgp,
+        topology="one_peer_exponential",
+        partition="model",
+    ),
+    "d_psgd": Method(
+        "synchronous averaging with all neighbours, overlapped with the next gradient",
+        _always(DPSGD),
+        _d_psgd,
+        topology="ring",
+        partition="model",
+    ),
+    "ddp": Method(
+        "synchronous data parallelism: the mean gradient, averaged during the backward pass",
+        _always(DDP),
+        _ddp,
+    ),
+    "local_sgd": Method(
+        "parameters averaged every H steps; post-local SGD with local_from",
+        _always(LocalSGD),
+        _local_sgd,
+        partition="model",
+    ),
+    "slowmo": Method(
+        "LocalSGD with a slow momentum from round to round",
+        _always(OuterOptimization),
+        _slowmo,
+        partition="model",
+    ),
+    "co2": Method(
+        "SlowMo whose averages take a whole round to arrive, fully overlapped",
+        _always(CO2),
+        _co2,
+        partition="model",
+    ),
+    "diloco": Method(
+        "LocalSGD with a Nesterov outer optimizer",
+        _always(OuterOptimization),
+        _diloco,
+        partition="model",
+    ),
+    "streaming_diloco": Method(
+        "DiLoCo by fragments in turn, each merged some steps later",
+        _always(StreamingDiLoCo),
+        _streaming_diloco,
+    ),
+    "local": Method(
+        "no communication, with the same engine: what communication is measured against",
+        _always(Local),
+        _local,
+    ),
+    "fused": Method(
+        "no communication, the whole step as one jitted call with donation: the limit of speed",
+        _always(Local),
+        _local,
+        partition="model",
+        is_whole=True,
+    ),
+}
+
+
+def make_strategy(setup: Setup) -> Strategy:
+    """The configured algorithm; the same object may serve all workers.
+
+    Raises:
+      ConfigError: it cannot be had with these options for so many workers.
+    """
+    return STRATEGIES[setup.config.name].make(setup)
+
+
+def asks(config: StrategyConfig) -> type[Request] | None:
+    """The kind of the configured algorithm's requests."""
+    return STRATEGIES[config.name].kind(config).asks
+
+
+def advice(setup: Setup) -> str | None:
+    """A sentence about options that are allowed and gain nothing; None if there are none."""
+    if setup.config.name != "a2cid2" or setup.num_workers == 1:
+        return None
+    graph = _graph(setup)
+    if len(graph.targets(0, 0)) < setup.num_workers - 1 or graph.chi1() > 1.001 * graph.chi2():
+        return None
+    return (
+        f"a2cid2 gains nothing on the complete graph, which '{graph.name}' is with "
+        f"{setup.num_workers} workers; use layup, or a sparser topology"
+    )
