@@ -1,8 +1,9 @@
-"""Samples per second of all workers together: fused, local, and LayUp over both data planes.
+"""Samples per second of all workers together: LayUp, DDP, no communication, and what else there is.
 
     python -m experiments.throughput --out experiments/throughput/results
 
-Each run is the real command, `layup train`; what one of its workers does is what users get.
+Each run is the real command, `layup train`; what one of its workers does is what users get. Beside it
+runs what a user would run instead, if it is installed (`pip install layup_jax[rivals]`): see `rivals`.
 """
 
 from __future__ import annotations
@@ -21,18 +22,16 @@ from experiments.harness import (
     ExperimentError,
     arguments,
     main,
-    median_ratio,
     paired_rounds,
     positive,
-    run_process,
+    train,
 )
+from experiments.report import median_ratio
+from experiments.throughput import rivals
 from experiments.throughput.plot import PICTURES
-from layup_jax.metrics import RunFolder
 
-_CONFIG = Path(__file__).with_name("config.py")
-_START_SECONDS = 300.0  # imports, compilation and the end of a run, on a slow machine
+_CONFIG = "experiments/throughput/config.py"
 _DELAY_SECONDS = 0.05
-_NAME = "throughput"
 
 
 class Method(NamedTuple):
@@ -41,6 +40,7 @@ class Method(NamedTuple):
     strategy: str
     mixing: str = "pairwise"
     data_plane: str = "auto"
+    partition: str = "auto"
 
     def overrides(self) -> list[str]:
         """As on the command line."""
@@ -48,6 +48,7 @@ class Method(NamedTuple):
             f"--config.strategy.name={self.strategy}",
             f"--config.strategy.mixing={self.mixing}",
             f"--config.transport.data_plane={self.data_plane}",
+            f"--config.partition={self.partition}",
         ]
 
 
@@ -56,8 +57,14 @@ METHODS = {
     "local": Method("local"),
     "push_sum_host": Method("layup", "push_sum", "host"),
     "pairwise_mpi4jax": Method("layup", "pairwise", "mpi4jax"),
+    "ddp_segments": Method("ddp"),
+    "ddp_model": Method("ddp", partition="model"),
 }
 LAYUP = ("push_sum_host", "pairwise_mpi4jax")
+DEFAULT = "pairwise_mpi4jax"
+DDP = ("ddp_segments", "ddp_model")
+RIVALS = ("torch_ddp", "jax_distributed", "decent_dp")
+_ALONE = "torch_local"
 
 
 class Measured(NamedTuple):
@@ -67,13 +74,13 @@ class Measured(NamedTuple):
       samples_per_second: of all workers together.
       peak_rss_bytes: greatest over workers.
       messages_sent: sum over workers.
-      segments: of the partition that was chosen.
+      segments: of the partition that was chosen; None, as the two before, of rivals.
     """
 
     samples_per_second: float
-    peak_rss_bytes: int
-    messages_sent: int
-    segments: int
+    peak_rss_bytes: int | None = None
+    messages_sent: int | None = None
+    segments: int | None = None
 
 
 Rounds = dict[str, list[Measured]]
@@ -87,6 +94,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             run = partial(measure_method, method, options, Path(folder))
             measures[name] = partial(run, straggler=False)
             measures[f"{name}_straggler"] = partial(run, straggler=True)
+        for name in rivals.available():
+            run = partial(measure_rival, name, options)
+            measures[name] = partial(run, straggler=False)
+            if name != _ALONE:
+                measures[f"{name}_straggler"] = partial(run, straggler=True)
         values = paired_rounds(measures, rounds=options.rounds, seed=options.seed)
     return {
         **summarise(values),
@@ -108,20 +120,9 @@ def measure_method(
     if straggler:
         overrides.append(f"--config.delay.ranks=({options.workers - 1},)")
         overrides.append(f"--config.delay.seconds={_DELAY_SECONDS}")
-    what = " ".join(["layup train", *overrides])
-    sys.stderr.write(f"{what}\n")
-    command = [sys.executable, "-m", "layup_jax.cli", "train", f"--config={_CONFIG}"]
-    command += [f"--workers={options.workers}", f"--config.output={folder}", "--overwrite"]
-    run_process(
-        [*command, *overrides],
-        what=what,
-        timeout_seconds=options.seconds + _START_SECONDS,
-        compiled=folder / "compiled",
+    summary = train(
+        _CONFIG, overrides, folder=folder, workers=options.workers, seconds=options.seconds
     )
-    summary = RunFolder.open(folder / _NAME).read_summary()
-    if summary is None or summary.status != "finished":
-        status = "no summary" if summary is None else f"'{summary.status}'"
-        raise ExperimentError(f"{what} must finish, got {status}; run it by hand to see why")
     return Measured(
         summary.samples_per_second,
         summary.peak_rss_bytes,
@@ -130,20 +131,55 @@ def measure_method(
     )
 
 
+def measure_rival(name: str, options: argparse.Namespace, *, straggler: bool) -> Measured:
+    """One run of something else."""
+    sys.stderr.write(f"{name}{' with a straggler' if straggler else ''}\n")
+    speed = rivals.measure(
+        name, seconds=options.seconds, straggler=straggler, workers=options.workers
+    )
+    return Measured(speed)
+
+
 def summarise(values: Rounds) -> dict[str, Any]:
-    """Medians over rounds, of ratios within a round, from what every run gave."""
+    """Medians over rounds, of ratios within a round, from what every run gave.
+
+    DDP is in each round the better of its two forms: segment by segment during the backward pass, or one
+    sum after a fused step.
+    """
     speeds = {name: [each.samples_per_second for each in runs] for name, runs in values.items()}
     memory = {name: [each.peak_rss_bytes for each in runs] for name, runs in values.items()}
+    for suffix in ("", "_straggler"):
+        forms = zip(*(speeds[name + suffix] for name in DDP), strict=True)
+        speeds["ddp" + suffix] = [max(each) for each in forms]
 
     def ratios(numbers, below: str, suffix: str = "") -> dict[str, float]:
         return {
             name: median_ratio(numbers[name + suffix], numbers[below + suffix]) for name in LAYUP
         }
 
+    def over(above: str, below: str, suffix: str = "") -> float | None:
+        """None where one of them was not run."""
+        pair = [speeds.get(name + suffix) for name in (above, below)]
+        return None if None in pair else median_ratio(*pair)
+
     def medians(suffix: str) -> dict[str, float]:
-        return {name: statistics.median(speeds[name + suffix]) for name in METHODS}
+        names = (*METHODS, _ALONE, *RIVALS)
+        return {
+            name: statistics.median(speeds[name + suffix])
+            for name in names
+            if name + suffix in speeds
+        }
 
     return {
+        "layup_over_ddp": over(DEFAULT, "ddp"),
+        "layup_over_ddp_straggler": over(DEFAULT, "ddp", "_straggler"),
+        "ddp_efficiency": over("ddp", "fused"),
+        "torch_ddp_efficiency": over("torch_ddp", _ALONE),
+        **{
+            f"layup_over_{name}{suffix}": over(DEFAULT, name, suffix)
+            for name in RIVALS
+            for suffix in ("", "_straggler")
+        },
         "layup_over_local": ratios(speeds, "local"),
         "layup_over_local_straggler": ratios(speeds, "local", "_straggler"),
         "layup_over_fused": ratios(speeds, "fused"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.report import BAR_LOOKS, INK, Pictures, Results, markdown, redraw
+from experiments.report import BAR_LOOKS, INK, Pictures, Results, markdown, median_ratio, redraw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,34 +21,48 @@ _LABELS = {
     "local": "local, no communication",
     "push_sum_host": "LayUp push-sum, host",
     "pairwise_mpi4jax": "LayUp pairwise, mpi4jax",
+    "ddp_segments": "DDP, segment by segment",
+    "ddp_model": "DDP, one sum a step",
+    "torch_local": "PyTorch, no communication",
+    "torch_ddp": "PyTorch DDP, gloo",
+    "decent_dp": "Decent-DP, one-peer exponential",
+    "jax_distributed": "jax.distributed, gloo",
 }
-_WIDTH = 0.2
+_DEFAULT = "pairwise_mpi4jax"
+_SUFFIXES = ("", "_straggler")
+_HEIGHT = 0.36
 
 
 def draw(results: Results, figure: Figure) -> None:
     """Bars of medians, with a line from the slowest to the fastest round and a dot for each."""
     axes = figure.subplots()
-    for index, (name, label) in enumerate(_LABELS.items()):
-        for group, suffix in enumerate(("", "_straggler")):
+    names = [name for name in _LABELS if name in results["rounds"]]
+    delay = f"one worker delayed {1e3 * results['delay_seconds']:.0f} ms a step"
+    for group, (suffix, label) in enumerate(zip(_SUFFIXES, ("all alike", delay), strict=True)):
+        for index, name in enumerate(names):
+            if name + suffix not in results["rounds"]:
+                continue
             speeds = np.array(_speeds(results, name + suffix)) / 1e3
-            at = group + (index - 1.5) * _WIDTH
+            at = index + (group - 0.5) * _HEIGHT
             median = np.median(speeds)
-            axes.bar(at, median, _WIDTH * 0.92, label=None if group else label, **BAR_LOOKS[index])
-            axes.plot([at, at], [speeds.min(), speeds.max()], color=INK, linewidth=1.2)
-            axes.plot(np.full(len(speeds), at), speeds, "o", color=INK, markersize=2.5)
+            look = BAR_LOOKS[group + 1]
+            axes.barh(at, median, _HEIGHT * 0.92, label=None if index else label, **look)
+            axes.plot([speeds.min(), speeds.max()], [at, at], color=INK, linewidth=1.2)
+            axes.plot(speeds, np.full(len(speeds), at), "o", color=INK, markersize=2.5)
             axes.annotate(
                 f"{median:.1f}",
-                (at, speeds.max()),
-                xytext=(0, 3),
+                (speeds.max(), at),
+                xytext=(4, 0),
                 textcoords="offset points",
-                ha="center",
-                fontsize=9,
+                va="center",
+                fontsize=8,
             )
-    delay = f"one worker delayed {1e3 * results['delay_seconds']:.0f} ms a step"
-    axes.set_xticks([0, 1], ["all workers alike", delay])
-    axes.set_ylabel("1,000 samples per second, all workers")
+    axes.set_yticks(range(len(names)), [_LABELS[name] for name in names])
+    axes.invert_yaxis()
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("1,000 samples per second, all workers")
     axes.set_title(f"{results['workers']} workers, convolutional network on digits, batch 32")
-    axes.margins(y=0.12)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
@@ -59,27 +73,35 @@ def table(results: Results) -> str:
         "samples/s",
         "over local",
         "over fused",
+        "LayUp over it",
         "samples/s, straggler",
         "over local",
         "over fused",
+        "LayUp over it",
         "memory over local",
-    )
-    ratios = (
-        "layup_over_local",
-        "layup_over_fused",
-        "layup_over_local_straggler",
-        "layup_over_fused_straggler",
-        "peak_rss_over_local",
     )
     rows = []
     for name, label in _LABELS.items():
-        speeds = results["samples_per_second"]
-        local, fused, slow_local, slow_fused, memory = (
-            f"{results[key][name]:.2f}" if name in results[key] else "" for key in ratios
-        )
-        speed, slow = f"{speeds[name]:,.0f}", f"{speeds['straggler'][name]:,.0f}"
-        rows.append((label, speed, local, fused, slow, slow_local, slow_fused, memory))
+        if name not in results["rounds"]:
+            continue
+        cells = [cell for suffix in _SUFFIXES for cell in _compared(results, name, suffix)]
+        memory = results["peak_rss_over_local"].get(name)
+        rows.append((label, *cells, "" if memory is None else f"{memory:.2f}"))
     return markdown(header, rows)
+
+
+def _compared(results: Results, name: str, suffix: str) -> list[str]:
+    """Median speed, over local and fused for our own methods, and LayUp's over it."""
+    if name + suffix not in results["rounds"]:
+        return [""] * 4
+    own = _speeds(results, name + suffix)
+    ours = results["rounds"][name][0]["segments"] is not None and name not in ("fused", "local")
+    ratios = [
+        f"{median_ratio(own, _speeds(results, below + suffix)):.2f}" if ours else ""
+        for below in ("local", "fused")
+    ]
+    better = median_ratio(_speeds(results, _DEFAULT + suffix), own)
+    return [f"{np.median(own):,.0f}", *ratios, "" if name == _DEFAULT else f"{better:.2f}"]
 
 
 def _speeds(results: Results, name: str) -> list[float]:

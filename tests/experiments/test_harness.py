@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.harness import ExperimentError, median_ratio, paired_rounds, run_process
-from experiments.report import fill, markdown, read_results, write_results
+from experiments.harness import ExperimentError, paired_rounds, run_process
+from experiments.report import fill, markdown, median_ratio, read_results, write_results
 from layup_jax.errors import LayupError
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,1 @@
+"""Every algorithm on the same data, model, clock and report, over several seeds."""
