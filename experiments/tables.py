@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from experiments.algorithms.plot import PICTURES as ALGORITHMS
 from experiments.report import Pictures, fill, read_results
 from experiments.step_overhead.plot import PICTURES as STEP_OVERHEAD
 from experiments.throughput.plot import PICTURES as THROUGHPUT
@@ -24,6 +25,10 @@ _DETAIL = re.compile(  # a line per test file, and what names the machine
     r"|platform |rootdir: |configfile: |plugins: |cachedir: |hypothesis "
 )
 _TITLES: tuple[tuple[str, Pictures], ...] = (
+    (
+        "Every algorithm on the digits with four workers, mean ± standard deviation of 5 seeds",
+        ALGORITHMS,
+    ),
     ("Samples per second of all workers together", THROUGHPUT),
     ("One training step layer by layer, over the same step as one jitted call", STEP_OVERHEAD),
 )

@@ -48,7 +48,7 @@ class A2CiD2(OnTopology):
     and a unit is the mean interval between those that took place, measured for each segment. Where all
     requests are served this is the paper's clock, 1 / rate gradient steps. Differs from the official
     code: it measures gradient steps and trusts the rate; on a slow link, or where requests replace one
-    another, the momentum would then be too strong for the exchanges there are, and diverge on a ring.
+    another, the momentum would then be too strong for the exchanges there are.
 
     References:
       arXiv 2306.08289. One clock and one twin for each segment instead

@@ -132,6 +132,11 @@ class OptaxStrategy:
         del params
         return ()
 
+    def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
+        """The parameters; nothing changes here, unless overridden."""
+        del now
+        return state, state.params
+
     def weight(self, state: SegmentState) -> Array:
         """1: all workers count the same unless overridden."""
         del state

@@ -44,11 +44,6 @@ class DPSGD(OnTopology):
         neighbours = self.topology.targets(draws.rank, event.step)
         return (NeighbourGather(event.segment, neighbours, neighbours, 1),) if neighbours else ()
 
-    def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
-        """The parameters; nothing changes here."""
-        del now
-        return state, state.params
-
     def receive(
         self, state: SegmentState, sent: PyTree | None, payload: PyTree, now: Array
     ) -> SegmentState:

@@ -79,11 +79,6 @@ class PairwiseLayUp(_LayUp):
         require_undirected(f"{self.name} with pairwise averaging", topology)
         super().__init__(optimizer, topology, options)
 
-    def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
-        """The parameters; nothing changes here."""
-        del now
-        return state, state.params
-
     def receive(
         self, state: SegmentState, sent: PyTree | None, payload: PyTree, now: Array
     ) -> SegmentState:

@@ -26,11 +26,6 @@ class Local(OptaxStrategy):
         del event, draws
         return ()
 
-    def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
-        """Never called by the worker; sends the parameters as they are."""
-        del now
-        return state, state.params
-
     def receive(
         self, state: SegmentState, sent: PyTree | None, payload: PyTree, now: Array
     ) -> SegmentState:

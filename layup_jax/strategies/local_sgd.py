@@ -46,11 +46,6 @@ class Averaging(OptaxStrategy):
             return ()
         return (AllReduce(event.segment, self._due),)
 
-    def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
-        """The parameters; nothing changes here."""
-        del now
-        return state, state.params
-
 
 class LocalSGD(Averaging):
     """Averages the parameters every H steps; the next forward pass waits for the mean.

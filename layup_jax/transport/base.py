@@ -7,7 +7,7 @@ needs (proposals, pushes, stopping) is written once, in `communicator.py`, on to
 from __future__ import annotations
 
 import enum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -42,6 +42,15 @@ class Message(NamedTuple):
     kind: Kind
     segment: int
     body: np.ndarray
+
+
+T = TypeVar("T", bound=NamedTuple)
+
+
+def increased(counts: T, **more: float) -> T:
+    """A record of counts with some of them increased."""
+    before = counts._asdict()
+    return counts._replace(**{name: before[name] + value for name, value in more.items()})
 
 
 class Pending(Protocol):

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from layup_jax.transport.base import Kind, Message, Pending, Summing, Transport
+from layup_jax.transport.base import Kind, Message, Pending, Summing, Transport, increased
 from layup_jax.types import AllReduce, Array, Collective, NeighbourGather, Shape
 
 _CHECK_SECONDS = 0.05
@@ -226,7 +226,4 @@ class Collectives:
         return True
 
     def _count(self, **more: int) -> None:
-        counts = self._statistics._asdict()
-        self._statistics = self._statistics._replace(
-            **{name: counts[name] + value for name, value in more.items()}
-        )
+        self._statistics = increased(self._statistics, **more)

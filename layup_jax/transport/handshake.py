@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from layup_jax.transport.base import Kind, Message, Transport
+from layup_jax.transport.base import Kind, Message, Transport, increased
 
 _EMPTY = np.empty(0, np.uint8)
 
@@ -116,7 +116,4 @@ class Handshake:
         )
 
     def _count(self, **more: float) -> None:
-        counts = self._statistics._asdict()
-        self._statistics = self._statistics._replace(
-            **{name: counts[name] + value for name, value in more.items()}
-        )
+        self._statistics = increased(self._statistics, **more)

@@ -37,10 +37,6 @@ class ElasticAveraging(OptaxStrategy):
         """The mean of the parameters, every H steps."""
         return (AllReduce(event.segment),) if (event.step + 1) % self._period == 0 else ()
 
-    def payload(self, state, now):
-        """The parameters; nothing changes here."""
-        return state, state.params
-
     def receive(self, state, sent, payload, now):
         """Pulls the parameters to the center, and the center to the mean."""
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,14 @@ builder = prepare_source("digits", sys.argv[1])
 print({split: info.num_examples for split, info in builder.info.splits.items()})
 assert "tensorflow" not in sys.modules
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _what_tfds_leaves(tmp_path_factory):
+    """TFDS forgets an empty temporary folder for each builder that it looks up in vain."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("left_by_tfds")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,10 @@ ALGORITHMS = {
     "pairwise over mpi4jax": ("digits_layup", ()),
     "pairwise over host": ("digits_layup", ("--config.transport.data_plane=host",)),
     "push_sum": ("digits:push_sum", ()),
-    "a2cid2": ("digits:a2cid2", ()),
+    "a2cid2 in vain": ("digits:a2cid2", ("--config.strategy.topology=complete",)),
     "ddp over mpi4jax": ("digits:ddp", ("--config.transport.data_plane=mpi4jax",)),
     "ddp over host": ("digits:ddp", ("--config.transport.data_plane=host",)),
     "osgp": ("digits:osgp", ()),
-    "local": ("digits:local", ()),
     "fused": ("digits:fused", ()),
 }
 
@@ -31,7 +30,7 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
     assert summary["steps_total"] == 24
     assert summary["samples_total"] == 24 * 32
     assert summary["push_sum_weight_error"] <= 1e-5
-    assert (summary["messages_sent"] > 0) == ("local" not in algorithm and "fused" not in algorithm)
+    assert (summary["messages_sent"] > 0) == (algorithm != "fused")
     assert summary["segments"] == (1 if algorithm == "fused" else 3)
     assert len(summary["test_accuracy_per_worker"]) == 2
     assert (folder / "figure.png").stat().st_size > 10_000
@@ -40,6 +39,7 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
         assert kinds.count("step") == 4
         assert kinds.count("evaluation") >= 2
     assert "test accuracy" in result.output
+    assert result.output.count("warning: a2cid2 gains nothing") == ("in vain" in algorithm)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,6 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
     [
         ("digits_layup", 1),
         ("digits_layup", 3),
-        ("digits_layup", 8),
         ("digits:push_sum", 4),
         ("digits:push_sum", 8),
         ("digits:ddp", 4),
@@ -70,17 +69,6 @@ def test_runs_below_a_users_own_mpirun(start, tmp_path):
 
     assert result.status == 0, result.errors
     assert read_summary(tmp_path / "own")["workers"] == 2
-
-
-def test_options_that_gain_nothing_are_warned_of_once(start):
-    complete = "--config.strategy.topology=complete"
-    result = start("--workers=2", "--config.name=run", complete, config="digits:a2cid2").finish()
-
-    assert result.status == 0, result.errors
-    assert result.output.count("warning: ") == 1
-    warning, first = result.output.index("warning: "), result.output.index("step ")
-    assert warning < first
-    assert result.output[warning:].startswith("warning: a2cid2 gains nothing on the complete graph")
 
 
 @pytest.mark.parametrize(("plane", "end"), [("host", "seconds=1.0"), ("mpi4jax", "samples=1600")])

@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--method", choices=RIVALS, required=True)
     parser.add_argument("--workers", type=int, default=4, metavar="N")
     parser.add_argument("--seconds", type=float, default=8.0, metavar="S", help="of training")
-    parser.add_argument("--straggler", action="store_true", help="the last worker sleeps in every step")
+    parser.add_argument(
+        "--straggler", action="store_true", help="the last worker sleeps in every step"
+    )
     return parser
 
 
