@@ -33,41 +33,38 @@ METHODS = {
     "local": "no communication",
 }
 _ASYNCHRONOUS = ("layup", "push_sum", "a2cid2", "gosgd", "ad_psgd", "local")
-# Labels go to where neighbours leave room; (right, up) in points.
-_MARKS = {True: ("o", INK), False: ("s", "white")}
+_FACES = {True: INK, False: "white"}
+_PANELS = (
+    ("test_accuracy", 1.0, "test accuracy of the mean model"),
+    ("samples_per_second", 1e3, "1,000 samples per second, all workers"),
+)
 
 
 def draw(results: Results, figure: Figure) -> None:
-    """Accuracy against speed, a mark for each algorithm with its spread over seeds."""
-    axes = figure.subplots()
-    for name, label in METHODS.items():
-        each = results["methods"][name]
-        marker, face = _MARKS[name in _ASYNCHRONOUS]
-        axes.errorbar(
-            each["samples_per_second"] / 1e3,
-            each["test_accuracy"],
-            xerr=(each["spread"]["samples_per_second"] or 0) / 1e3,
-            yerr=each["spread"]["test_accuracy"] or 0,
-            marker=marker,
-            color=INK,
-            markerfacecolor=face,
-            linewidth=0.8,
-            capsize=2,
-        )
-        axes.annotate(
-            label,
-            (each["samples_per_second"] / 1e3, each["test_accuracy"]),
-            xytext=(5, 4),
-            textcoords="offset points",
-            fontsize=8,
-        )
-    axes.set_xlabel("1,000 samples per second, all workers")
-    axes.set_ylabel("test accuracy of the mean model")
+    """Accuracy and speed, a row for each algorithm, with the spread over seeds."""
+    panels = figure.subplots(1, len(_PANELS), sharey=True)
+    for axes, (key, unit, label) in zip(panels, _PANELS, strict=True):
+        for row, name in enumerate(METHODS):
+            each = results["methods"][name]
+            axes.errorbar(
+                each[key] / unit,
+                row,
+                xerr=(each["spread"][key] or 0) / unit,
+                marker="o",
+                color=INK,
+                markerfacecolor=_FACES[name in _ASYNCHRONOUS],
+                linewidth=0.9,
+                capsize=2,
+            )
+        axes.set_xlabel(label)
+        axes.grid(axis="x")
+    panels[0].set_yticks(range(len(METHODS)), METHODS.values(), fontsize=8)
+    panels[0].invert_yaxis()
     seeds = len(results["seeds"])
-    axes.set_title(
-        f"{results['workers']} workers, digits, mean and standard deviation of {seeds} seeds; "
-        "filled: asynchronous, hollow: synchronous"
+    panels[0].set_title(
+        f"{results['workers']} workers, digits, mean and deviation of {seeds} seeds"
     )
+    panels[1].set_title("filled: nobody waits; hollow: rounds of all")
 
 
 def table(results: Results) -> str:
