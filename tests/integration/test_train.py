@@ -99,7 +99,7 @@ def test_stops_by_seconds_with_a_slow_worker(start, tmp_path):
         "--config.stop.seconds=2.0",
         "--config.evaluation.every_steps=20",
         "--config.delay.ranks=(1,)",
-        "--config.delay.seconds=0.1",
+        "--config.delay.seconds=0.4",
     ).finish()
 
     assert result.status == 0, result.errors
