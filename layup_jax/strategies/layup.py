@@ -15,6 +15,7 @@ import optax
 from layup_jax.draws import Draws
 from layup_jax.mixing import pairwise, push_sum
 from layup_jax.strategies.base import OnTopology, require_undirected
+from layup_jax.strategies.weighted import Weighted
 from layup_jax.topology import Topology
 from layup_jax.types import Array, Exchange, Push, PyTree, Request, SegmentState, SegmentUpdated
 
@@ -87,35 +88,16 @@ class PairwiseLayUp(_LayUp):
         return state._replace(params=pairwise.merge(state.params, sent, payload))
 
 
-class PushSumLayUp(_LayUp):
+class PushSumLayUp(Weighted, _LayUp):
     """LayUp with push-sum over one-way messages."""
 
     asks = Push
-    weighted = True
-    mixing = "push_sum"
-
-    def init_mixing(self, params: PyTree) -> PyTree:
-        """The push-sum weight of the segment."""
-        del params
-        return push_sum.initial_weight()
-
-    def weight(self, state: SegmentState) -> Array:
-        """The push-sum weight."""
-        return state.mixing
 
     def payload(self, state: SegmentState, now: Array) -> tuple[SegmentState, PyTree]:
         """The parameters and half of the weight; the other half stays."""
         del now
         kept, given = push_sum.split(state.mixing)
         return state._replace(mixing=kept), (state.params, given)
-
-    def receive(
-        self, state: SegmentState, sent: PyTree | None, payload: PyTree, now: Array
-    ) -> SegmentState:
-        """The weighted mean of what is here and what came."""
-        del sent, now
-        params, weight = push_sum.merge(state.params, state.mixing, *payload)
-        return state._replace(params=params, mixing=weight)
 
 
 def kind(options: LayUpOptions) -> type[PairwiseLayUp] | type[PushSumLayUp]:

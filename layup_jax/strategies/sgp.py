@@ -13,13 +13,12 @@ import optax
 
 from layup_jax.draws import Draws
 from layup_jax.errors import ConfigError
-from layup_jax.mixing import push_sum
-from layup_jax.strategies.base import OnTopology
+from layup_jax.strategies.weighted import Weighted
 from layup_jax.topology import Topology
 from layup_jax.types import Array, NeighbourGather, PyTree, Request, SegmentState, SegmentUpdated
 
 
-class SGP(OnTopology):
+class SGP(Weighted):
     """Stochastic gradient push: after every step, a round of push-sum with the neighbours of that turn.
 
     The next forward pass waits for the round (SGP) or for the one before it (overlap-SGP). Graphs must
@@ -31,8 +30,6 @@ class SGP(OnTopology):
     """
 
     asks = NeighbourGather
-    weighted = True
-    mixing = "push_sum"
 
     def __init__(
         self, optimizer: optax.GradientTransformation, topology: Topology, *, overlap: bool = False
@@ -51,15 +48,6 @@ class SGP(OnTopology):
         self.name = "osgp" if overlap else "sgp"
         self._due = int(overlap)
         self._share = 1 / (1 + _num_targets(self.name, topology))
-
-    def init_mixing(self, params: PyTree) -> PyTree:
-        """The push-sum weight of the segment."""
-        del params
-        return push_sum.initial_weight()
-
-    def weight(self, state: SegmentState) -> Array:
-        """The push-sum weight."""
-        return state.mixing
 
     def apply_gradient(self, state: SegmentState, grads: PyTree, now: Array) -> SegmentState:
         """One optax step on x, seen from z."""
@@ -82,14 +70,6 @@ class SGP(OnTopology):
         del now
         share = state.mixing * self._share
         return state._replace(mixing=share), (state.params, share)
-
-    def receive(
-        self, state: SegmentState, sent: PyTree | None, payload: PyTree, now: Array
-    ) -> SegmentState:
-        """The weighted mean of what is here and what came: x <- x + x_j, w <- w + w_j."""
-        del sent, now
-        params, weight = push_sum.merge(state.params, state.mixing, *payload)
-        return state._replace(params=params, mixing=weight)
 
 
 def _num_targets(name: str, topology: Topology) -> int:
