@@ -75,6 +75,7 @@ class Segment:
         self._parts = tuple(parts)
         self._identity = tuple(part.graphdef for part in self._parts)
         self._hash = hash(self._identity)
+        self._is_random = any(jax.tree.leaves(part.rngs) for part in self._parts)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Segment) and self._identity == other._identity
@@ -90,7 +91,7 @@ class Segment:
     @property
     def is_random(self) -> bool:
         """Whether any layer draws random numbers (dropout)."""
-        return any(jax.tree.leaves(part.rngs) for part in self._parts)
+        return self._is_random
 
     def init(self) -> tuple[PyTree, PyTree]:
         """Returns copies of the layers' own initial values, for the caller to donate as it likes.

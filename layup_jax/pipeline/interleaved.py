@@ -82,9 +82,11 @@ class Interleaved:
         self._require_finite(self._previous)
         tape = self._forward(batch, moment)
         loss, cotangent = self._turn(tape, batch)
-        self._previous = _Checkable(moment.step, loss, None)
         if loss.is_ready():  # pyright: ignore[reportAttributeAccessIssue]  # jax.Array has it
             self._require_finite(_Checkable(moment.step, loss, tape))
+            self._previous = None
+        else:
+            self._previous = _Checkable(moment.step, loss, None)
         staleness = [0]
         for segment in reversed(range(len(self._engine) - 1)):
             cotangent, stale = self._backward(tape, segment, cotangent)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from experiments.throughput.rivals.digits import IMAGE_SHAPE, NUM_CLASSES
 
-CHANNELS = (16, 32, 32, 64, 64)
-POOLED = (1, 3)
+CHANNELS = (16, 16, 32, 32, 64)
+POOLED = (1,)
 
 
 class TorchNetwork(nn.Module):
