@@ -105,6 +105,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "workers": options.workers,
         "run_seconds": options.seconds,
         "delay_seconds": _DELAY_SECONDS,
+        "rival_versions": rivals.versions(),
     }
 
 

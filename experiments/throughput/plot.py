@@ -87,7 +87,19 @@ def table(results: Results) -> str:
         cells = [cell for suffix in _SUFFIXES for cell in _compared(results, name, suffix)]
         memory = results["peak_rss_over_local"].get(name)
         rows.append((label, *cells, "" if memory is None else f"{memory:.2f}"))
-    return markdown(header, rows)
+    return "\n\n".join([markdown(header, rows), _in_words(results)])
+
+
+def _in_words(results: Results) -> str:
+    """What the rows do not say: DDP at its best in each round, and beside PyTorch's own."""
+    over = "LayUp over DDP, the better of its forms in each round"
+    ratio, delayed = results["layup_over_ddp"], results["layup_over_ddp_straggler"]
+    words = f"{over}: {ratio:.2f}, with the straggler {delayed:.2f}. "
+    words += f"DDP over no communication (fused): {results['ddp_efficiency']:.2f}"
+    if results["torch_ddp_efficiency"] is not None:
+        words += f", PyTorch's over its own: {results['torch_ddp_efficiency']:.2f}"
+    versions = [f"{name} {version}" for name, version in results["rival_versions"].items()]
+    return ", ".join([f"{words}. Rivals: jax.distributed", *versions]) + "."
 
 
 def _compared(results: Results, name: str, suffix: str) -> list[str]:
@@ -95,10 +107,10 @@ def _compared(results: Results, name: str, suffix: str) -> list[str]:
     if name + suffix not in results["rounds"]:
         return [""] * 4
     own = _speeds(results, name + suffix)
-    ours = results["rounds"][name][0]["segments"] is not None and name not in ("fused", "local")
+    ours = results["rounds"][name][0]["segments"] is not None
     ratios = [
-        f"{median_ratio(own, _speeds(results, below + suffix)):.2f}" if ours else ""
-        for below in ("local", "fused")
+        f"{median_ratio(own, _speeds(results, below + suffix)):.2f}" if ours and is_new else ""
+        for below, is_new in (("local", name not in ("fused", "local")), ("fused", name != "fused"))
     ]
     better = median_ratio(_speeds(results, _DEFAULT + suffix), own)
     return [f"{np.median(own):,.0f}", *ratios, "" if name == _DEFAULT else f"{better:.2f}"]

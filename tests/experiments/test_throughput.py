@@ -102,6 +102,7 @@ def test_pictures_need_nothing_but_results(rounds, environment, tmp_path):
     readme = folder / "README.md"
     readme.write_text((PICTURES.folder / "README.md").read_text())
     settings = {"workers": 4, "run_seconds": 8.0, "delay_seconds": 0.05}
+    settings["rival_versions"] = {"torch": "2.13.0"}
     results = {**summarise(rounds), **settings, "environment": environment}
     write_results(folder / "results", results)
     publish(PICTURES._replace(folder=folder), folder / "results")
@@ -109,6 +110,8 @@ def test_pictures_need_nothing_but_results(rounds, environment, tmp_path):
     written = readme.read_text()
     same = "180 | 0.90 | 0.45 | 0.89"
     assert f"| LayUp push-sum, host | {same} | {same} | 1.00 |" in written
+    assert "in each round: 1.60, with the straggler 1.60. DDP over" in written
+    assert "Rivals: jax.distributed, torch 2.13.0." in written
     assert "| PyTorch, no communication | 320 |  |  | 0.50 |  |  |  |  |  |" in written
 
 

@@ -9,6 +9,7 @@ of this experiment; `python -m experiments.throughput.rivals.launcher --help` ru
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import sys
@@ -43,6 +44,12 @@ RIVALS = {
 def available() -> tuple[str, ...]:
     """The methods whose packages are installed."""
     return tuple(method for method in RIVALS if not _missing(method))
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that they need and that are installed."""
+    packages = {name for method in available() for name in RIVALS[method].packages}
+    return {name: importlib.metadata.version(name) for name in sorted(packages)}
 
 
 def measure(method: str, *, seconds: float, straggler: bool, workers: int = 4) -> float:
