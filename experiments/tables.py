@@ -22,7 +22,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 _README = _ROOT / "README.md"
 _DETAIL = re.compile(  # a line per test file, and what names the machine
     r"tests/\S+ [.sxFE]|\s*/|(real|user|sys)\s|\s*[.sxFE]+ +\["
-    r"|platform |rootdir: |configfile: |plugins: |cachedir: |hypothesis "
+    r"|platform |rootdir: |configfile: |testpaths: |timeout|plugins: |cachedir: |hypothesis "
 )
 _TITLES: tuple[tuple[str, Pictures], ...] = (
     (
