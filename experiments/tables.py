@@ -23,6 +23,7 @@ _README = _ROOT / "README.md"
 _DETAIL = re.compile(  # a line per test file, and what names the machine
     r"tests/\S+ [.sxFE]|\s*/|(real|user|sys)\s|\s*[.sxFE]+ +\["
     r"|platform |rootdir: |configfile: |testpaths: |timeout|plugins: |cachedir: |hypothesis "
+    r"|created: |\d+ workers |=+ test session|collected "
 )
 _TITLES: tuple[tuple[str, Pictures], ...] = (
     (
