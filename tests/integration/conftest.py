@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,7 +87,6 @@ def environment(tmp_path_factory):
 @pytest.fixture
 def start(environment, tmp_path):
     """Starts `layup train` on FILE or FILE:NAME of configs/, below mpirun if `ranks` says so."""
-    count = iter(range(100))
 
     def run(*arguments, config="digits_layup", ranks=None, short=True):
         command = [sys.executable, "-m", "layup_jax.cli", "train"]
@@ -96,7 +96,7 @@ def start(environment, tmp_path):
         place = ":".join([f"configs/{file}.py", *name])
         command += [f"--config={place}", f"--config.output={tmp_path}"]
         command += [*(SHORT if short else ()), *arguments]
-        return Started(command, environment, f"{tmp_path.name}-{next(count)}")
+        return Started(command, environment, uuid.uuid4().hex)
 
     return run
 
