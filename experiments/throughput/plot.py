@@ -99,7 +99,8 @@ def _in_words(results: Results) -> str:
     if results["torch_ddp_efficiency"] is not None:
         words += f", PyTorch's over its own: {results['torch_ddp_efficiency']:.2f}"
     versions = [f"{name} {version}" for name, version in results["rival_versions"].items()]
-    return ", ".join([f"{words}. Rivals: jax.distributed", *versions]) + "."
+    rounds = f"{len(results['rounds']['fused'])} rounds, {results['run_seconds']:g} s a run"
+    return ", ".join([f"{words}. {rounds}. Rivals: jax.distributed", *versions]) + "."
 
 
 def _compared(results: Results, name: str, suffix: str) -> list[str]:

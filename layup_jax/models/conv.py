@@ -62,8 +62,8 @@ def conv(
       image_shape: (height, width, channels) of one image.
       num_classes: number of logits.
       channels: output channels of each block.
-      pooled: indices of the blocks that halve height and width. At 2x2, XLA's convolution on CPUs takes
-        a dozen times as long as its arithmetic needs, so images of 8x8 are best halved once only.
+      pooled: indices of the blocks that halve height and width. XLA's convolution on CPUs is slow at 2x2,
+        so images of 8x8 are best halved once only.
       dropout: rate before the last linear map.
       seed: seed of the initial parameters.
 
