@@ -20,9 +20,8 @@ check: env  ## format, lint and types
 	$(bin)/ruff check .
 	$(bin)/pyright
 
-test: check  ## check, then the fast tests: several at a time, but one by one those that start workers
-	$(bin)/python -m pytest -m "not slow and not mpi" --numprocesses=auto --maxprocesses=4 --dist=worksteal
-	$(bin)/python -m pytest -m "not slow and mpi"
+test: check  ## check, then the fast tests, several at a time
+	$(bin)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 slow: env  ## the slow tests
 	$(bin)/python -m pytest -m slow --timeout=900

@@ -53,6 +53,10 @@ if [[ ! -e $built ]]; then
   PATH=$PWD/.venv/bin:$PATH CUDA_PATH=$toolkit install --no-build-isolation --no-deps --no-cache-dir --force-reinstall mpi4jax
   touch "$built"
 fi
+# Open MPI's one-sided libfabric component, which two-sided messages never use, sleeps for a second
+# at each start of a worker.
+settings=.venv/etc/openmpi-mca-params.conf
+if [[ -e $settings ]] && ! grep -q '^btl *=' "$settings"; then echo 'btl = ^ofi' >>"$settings"; fi
 # compat: puts the repository itself on the path, so that a package added later is found too.
 install --no-build-isolation --no-deps --config-settings editable_mode=compat --editable .
 touch "$stamp"

@@ -34,18 +34,18 @@ class _Flag:
 
 
 class _Sum:
-    """One all-reduce: adds up contributions, then writes the sum into all of them."""
+    """One all-reduce: adds up by rank, so always to the same bits, and writes the sum into all."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._vectors: list[np.ndarray] = []
+        self._vectors: dict[int, np.ndarray] = {}
         self.flag = _Flag()
 
-    def add(self, vector: np.ndarray) -> None:
-        self._vectors.append(vector)
+    def add(self, rank: int, vector: np.ndarray) -> None:
+        self._vectors[rank] = vector
         if len(self._vectors) == self._size:
-            total = np.sum(self._vectors, axis=0)
-            for mine in self._vectors:
+            total = np.sum([self._vectors[each] for each in range(self._size)], axis=0)
+            for mine in self._vectors.values():
                 mine[:] = total
             self.flag.complete()
 
@@ -91,10 +91,10 @@ class _Hub:
             self._is_abandoned = True
             self._meeting.notify_all()
 
-    def add(self, index: tuple[str, int], vector: np.ndarray) -> _Flag:
+    def add(self, index: tuple[str, int], rank: int, vector: np.ndarray) -> _Flag:
         with self._lock:
             total = self._sums.setdefault(index, _Sum(self.size))
-            total.add(vector)
+            total.add(rank, vector)
             if total.flag.done():
                 del self._sums[index]
             return total.flag
@@ -162,7 +162,7 @@ class LocalTransport:
         """Adds a copy to this endpoint's n-th sum."""
         self._sums += 1
         total = np.array(vector)
-        return _Summing(total, self._hub.add(("sum", self._sums), total))
+        return _Summing(total, self._hub.add(("sum", self._sums), self.rank, total))
 
     def barrier(self) -> Pending:
         """Counts arrivals of this endpoint's n-th barrier."""
@@ -172,7 +172,7 @@ class LocalTransport:
     def all_reduce(self, vector: np.ndarray) -> Pending:
         """Adds to this endpoint's n-th reduction."""
         self._reductions += 1
-        return self._hub.add(("reduction", self._reductions), vector)
+        return self._hub.add(("reduction", self._reductions), self.rank, vector)
 
     def gather(self, value: Any) -> list[Any]:
         """Meets all other endpoints."""

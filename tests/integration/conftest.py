@@ -57,7 +57,7 @@ class Started:
             start_new_session=True,
         )
 
-    def finish(self, seconds: float = 100) -> Result:
+    def finish(self, seconds: float = 150) -> Result:
         """Waits for the end."""
         try:
             output, errors = self.process.communicate(timeout=seconds)
@@ -72,11 +72,14 @@ class Started:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    """Variables of all commands: data and compiled functions are shared by the session."""
+    """Variables of all commands; they share what they compile, also with tests run at the same time."""
     root = os.geteuid() == 0
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
     return os.environ | {
         "TFDS_DATA_DIR": str(tmp_path_factory.mktemp("tfds")),
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+        "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled-by-commands"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",

@@ -32,16 +32,17 @@ def test_non_finite_loss_names_step_and_segment_and_stops_all(start, tmp_path, r
 
 
 def test_an_existing_run_folder_is_kept_unless_told_otherwise(start, tmp_path):
-    first = ["--workers=2", "--config.name=twice"]
-    assert start(*first).finish().status == 0
+    alone, two = ["--config.name=twice", "--workers=1"], ["--config.name=twice", "--workers=2"]
+    assert start(*alone).finish().status == 0
     before = (tmp_path / "twice" / "summary.json").read_bytes()
 
-    refused = start(*first).finish()
+    refused = start(*two).finish()
     assert refused.status == 2
     assert len(sentences(refused.errors)) == 1
     assert "--overwrite" in refused.errors
     assert (tmp_path / "twice" / "summary.json").read_bytes() == before
-    assert start(*first, "--overwrite").finish().status == 0
+    assert start(*two, "--overwrite").finish().status == 0
+    assert read_summary(tmp_path / "twice")["workers"] == 2
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Workers as threads: errors come out, nobody is left waiting; the contract itself is in conformance."""
 
+import itertools
 import threading
 
+import numpy as np
 import pytest
 
 from layup_jax.errors import PeerFailedError
@@ -68,3 +70,15 @@ def test_endpoints_know_their_place():
     assert [each.rank for each in endpoints] == [0, 1, 2]
     assert {each.size for each in endpoints} == {3}
     assert {each.data_plane for each in endpoints} == {"threads"}
+
+
+def test_a_sum_has_the_same_bits_whoever_comes_first():
+    """In float32 1e8 + 1 - 1e8 is 0, and 1e8 - 1e8 + 1 is 1."""
+    given = np.array([[1e8], [1.0], [-1e8], [1.0]], np.float32)
+    sums = set()
+    for order in itertools.permutations(range(4)):
+        endpoints = local_transports(4)
+        waiting = [endpoints[rank].sum(given[rank]) for rank in order]
+        assert all(each.done() for each in waiting)
+        sums |= {float(each.total[0]) for each in waiting}
+    assert len(sums) == 1
