@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from processes import processes_with
 
 from layup_jax.cli import World, find_world
 from layup_jax.errors import TransportError
 from layup_jax.launch import Mpirun, Noise, check_pair, mpirun_command
+from layup_jax.testing.endpoints import wait_until
 
 REPOSITORY = Path(__file__).parent.parent
 CONFIG = "--config=configs/digits_layup.py"
@@ -61,25 +63,8 @@ def started(*command):
             process.kill()
 
 
-def processes_with(marker):
-    """Processes that have `marker` in their command line."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:  # it has just ended
-            continue
-    return found
-
-
-def none_left(marker, seconds=5.0):
-    deadline = time.monotonic() + seconds
-    while processes_with(marker):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+def assert_none_left(marker):
+    wait_until(lambda: not processes_with(marker), "all processes to end")
 
 
 def assert_one_sentence(done, sentence):
@@ -221,12 +206,12 @@ def launched(*arguments):
 @pytest.mark.mpi
 def test_the_launcher_keeps_the_status_and_says_a_sentence_once():
     with launched("2") as process:
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert re.fullmatch(r"layup: wrong by [01]\n", errors)
     assert output.count("''") == 2  # standard input is empty
     with launched("3") as process:
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 3
     assert re.search(r"Exit code: +3", errors)  # a status of which nobody has spoken
 
@@ -249,10 +234,10 @@ def test_no_process_outlives_its_launcher(ending):
         if ending == "twice":
             time.sleep(0.2)  # two signals at once would be one
             process.send_signal(number)
-        _, errors = process.communicate(timeout=15)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == expected
     assert errors == ""
-    assert none_left(marker)
+    assert_none_left(marker)
 
 
 @linux
@@ -268,12 +253,12 @@ def test_ctrl_c_ends_a_run_that_keeps_its_results(tmp_path):
     ) as process:
         assert any(line.startswith("step ") for line in process.stdout)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors == ""
     assert "interrupted" in output
     assert (tmp_path / marker / "summary.json").is_file()
-    assert none_left(marker)
+    assert_none_left(marker)
 
 
 BANNER = b"""\

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,21 +10,26 @@ import numpy as np
 
 from layup_jax.transport.base import Message, Pending, Transport
 
-_DEADLINE_SECONDS = 60
+_DEADLINE_SECONDS = 60.0
+_LONGEST_SLEEP_SECONDS = 0.002
 EMPTY = np.empty(0, np.uint8)
 LARGE = 1 << 20  # beyond what any MPI sends before the receiver is there
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Asks again and again until it holds.
+def wait_until(
+    condition: Callable[[], bool], what: str, seconds: float = _DEADLINE_SECONDS
+) -> None:
+    """Asks again and again, ever less often, until it holds.
 
     Raises:
-      AssertionError: it did not in 60 seconds.
+      AssertionError: it did not within `seconds`.
     """
-    deadline = time.monotonic() + _DEADLINE_SECONDS
+    deadline = time.monotonic() + seconds
+    sleep = 0.0  # which lets others run
     while not condition():
-        assert time.monotonic() < deadline, f"waited {_DEADLINE_SECONDS} s for {what}"
-        os.sched_yield()
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(sleep)
+        sleep = min(sleep + 1e-5, _LONGEST_SLEEP_SECONDS)
 
 
 def wait_for_sends(sends: Sequence[Pending]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from processes import processes_with
 
 ROOT = Path(__file__).parents[2]
 MPIRUN = Path(sys.executable).parent / "mpirun"
@@ -27,18 +28,6 @@ class Result(NamedTuple):
     status: int
     output: str
     errors: str
-
-
-def processes_named(mark: str) -> list[str]:
-    """Command lines of running processes whose environment contains `mark`."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark.encode() in (folder / "environ").read_bytes():
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue  # ended meanwhile, or not ours
-    return [line for line in found if line.strip()]
 
 
 class Started:
@@ -65,7 +54,7 @@ class Started:
             os.killpg(self.process.pid, signal.SIGKILL)
             output, errors = self.process.communicate()
             pytest.fail(f"did not end within {seconds} s: {output}\n{errors}")
-        left = processes_named(f"LAYUP_TEST_MARK={self.mark}")
+        left = processes_with(self.mark)
         assert not left, f"processes left running: {left}"
         return Result(self.process.returncode, output, errors)
 

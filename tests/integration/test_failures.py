@@ -1,12 +1,15 @@
 """What goes wrong under mpirun: one sentence, exit status 2, the run folder kept, nobody left behind."""
 
 import os
+import re
 import signal
-import time
+from pathlib import Path
 
 import pytest
+from processes import processes_with
 
-from tests.integration.conftest import processes_named, read_lines, read_summary
+from layup_jax.testing.endpoints import wait_until
+from tests.integration.conftest import read_lines, read_summary
 
 pytestmark = pytest.mark.mpi
 
@@ -84,10 +87,11 @@ def test_too_low_a_thread_level_is_refused(start, environment):
 def wait_for_training(folder, workers):
     """Until every worker has written a line of metrics."""
     paths = [folder / f"rank{rank}" / "metrics.jsonl" for rank in range(workers)]
-    deadline = time.monotonic() + 90
-    while not all(path.exists() and path.stat().st_size for path in paths):
-        assert time.monotonic() < deadline, "training did not start"
-        time.sleep(0.05)
+    wait_until(
+        lambda: all(path.exists() and path.stat().st_size for path in paths),
+        "the first line of metrics of every worker",
+        seconds=120,
+    )
 
 
 LONG = ("--workers=2", "--config.stop.steps=1000000", "--config.evaluation.every_steps=0")
@@ -111,37 +115,21 @@ def test_killing_the_launcher_leaves_nobody(start, tmp_path):
     wait_for_training(tmp_path / "orphan", 2)
     os.kill(running.process.pid, signal.SIGKILL)
     running.process.communicate(timeout=60)
-    deadline = time.monotonic() + 30
-    while processes_named(f"LAYUP_TEST_MARK={running.mark}"):
-        assert time.monotonic() < deadline, "workers outlived their launcher"
-        time.sleep(0.05)
+    wait_until(lambda: not processes_with(running.mark), "workers to end with their launcher")
 
 
 def test_killing_a_rank_ends_the_others(start, tmp_path):
     running = start("--config.name=killed", *LONG)
     wait_for_training(tmp_path / "killed", 2)
-    victims = [
-        int(folder.name)
-        for folder in os.scandir("/proc")
-        if folder.name.isdigit() and rank_of(folder, running.mark) == 1
-    ]
-    os.kill(victims[0], signal.SIGKILL)
+    (victim,) = [pid for pid in processes_with(running.mark) if rank_of(pid) == 1]
+    os.kill(victim, signal.SIGKILL)
     result = running.finish()
 
     assert result.status != 0
     assert all(line["kind"] for rank in range(2) for line in read_lines(tmp_path / "killed", rank))
 
 
-def rank_of(folder, mark):
-    """OMPI rank of a process with that mark; None for all others."""
-    try:
-        with open(f"{folder.path}/environ", "rb") as file:
-            variables = dict(
-                pair.split(b"=", 1) for pair in file.read().split(b"\0") if b"=" in pair
-            )
-    except OSError:
-        return None
-    if variables.get(b"LAYUP_TEST_MARK") != mark.encode():
-        return None
-    rank = variables.get(b"OMPI_COMM_WORLD_RANK")
-    return None if rank is None else int(rank)
+def rank_of(pid):
+    """OMPI rank of a process; None for the others."""
+    found = re.search(rb"\0OMPI_COMM_WORLD_RANK=(\d+)", Path(f"/proc/{pid}/environ").read_bytes())
+    return None if found is None else int(found[1])
