@@ -20,9 +20,9 @@ from types import ModuleType
 from typing import NamedTuple, NoReturn
 
 from layup_jax import launch
-from layup_jax.config import RunConfig, nearest, validated
+from layup_jax.config import RunConfig, validated
 from layup_jax.config_file import Override, load_config, overridden
-from layup_jax.errors import ConfigError, LayupError, PeerFailedError, TransportError
+from layup_jax.errors import ConfigError, LayupError, PeerFailedError, TransportError, nearest
 from layup_jax.host import die_with_parent
 
 _LEAVE_SECONDS = 10.0

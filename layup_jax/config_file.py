@@ -24,8 +24,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from layup_jax.config import RunConfig, nearest
-from layup_jax.errors import ConfigError, LayupError
+from layup_jax.config import RunConfig
+from layup_jax.errors import ConfigError, LayupError, nearest
 
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 

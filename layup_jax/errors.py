@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LayupError(Exception):
     """Base of all errors with a one-sentence message; the command line exits with status 2."""
@@ -33,3 +36,10 @@ class PeerFailedError(LayupError):
 
 class RunFolderError(LayupError):
     """A run folder that cannot be written."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A remedy that names the nearest known name, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"use one of: {', '.join(known)}"

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from layup_jax.config import RunConfig, nearest
+from layup_jax.config import RunConfig
 from layup_jax.data import Batch, LoaderSpec, load_split, make_loader, open_source
-from layup_jax.errors import ConfigError, PeerFailedError
+from layup_jax.errors import ConfigError, PeerFailedError, nearest
 from layup_jax.host import HostReport, local_place, prepare_host
 from layup_jax.losses import cross_entropy
 from layup_jax.metrics import (

@@ -8,7 +8,7 @@ from pathlib import Path
 import optax
 import pytest
 
-from layup_jax import config as config_module
+from layup_jax import config_checks
 from layup_jax.config import RunConfig, default_config, to_dict, validated
 from layup_jax.config_file import Override, load_config, overridden
 from layup_jax.errors import ConfigError
@@ -126,8 +126,8 @@ def test_the_ends_of_a_share_are_allowed(share):
 
 
 def test_the_names_of_the_registries_are_what_a_configuration_may_say():
-    assert sorted(config_module._CHOICES["strategy.name"]) == sorted(STRATEGIES)
-    assert sorted(config_module._TOPOLOGIES) == sorted(TOPOLOGIES)
+    assert sorted(config_checks._CHOICES["strategy.name"]) == sorted(STRATEGIES)
+    assert sorted(config_checks._TOPOLOGIES) == sorted(TOPOLOGIES)
     for name in STRATEGIES:
         assert run_config(("strategy.name", name)).strategy.name == name
     for name in TOPOLOGIES:

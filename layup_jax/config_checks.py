@@ -1,0 +1,151 @@
+"""What the values of a configuration may be, alone and together.
+
+    check(record)          # one sentence about the first that may not
+
+The tables name keys as overrides do, below `config.`; a key that is None is not checked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from layup_jax.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from layup_jax.config import RunConfig
+
+_CHOICES = {
+    "optimizer.name": ("sgd", "adamw"),
+    "optimizer.schedule": ("constant", "cosine"),
+    "strategy.name": (
+        "a2cid2",
+        "ad_psgd",
+        "co2",
+        "d_psgd",
+        "ddp",
+        "diloco",
+        "fused",
+        "gosgd",
+        "layup",
+        "local",
+        "local_sgd",
+        "osgp",
+        "sgp",
+        "slowmo",
+        "streaming_diloco",
+    ),
+    "strategy.mixing": ("pairwise", "push_sum"),
+    "strategy.peer_per": ("step", "segment"),
+    "transport.data_plane": ("auto", "mpi4jax", "host"),
+    "host.bind": ("auto", "cores", "none"),
+}
+_TOPOLOGIES = (
+    "complete",
+    "exponential",
+    "hypercube",
+    "one_peer_exponential",
+    "ring",
+    "star",
+    "torus",
+)
+_AT_LEAST = {
+    "batch_size": 1,
+    "log_every_steps": 1,
+    "seed": 0,
+    "stop.steps": 1,
+    "stop.samples": 1,
+    "optimizer.learning_rate": 0,
+    "optimizer.warmup_steps": 0,
+    "optimizer.weight_decay": 0,
+    "strategy.period": 1,
+    "strategy.local_from": 0,
+    "strategy.outer_momentum": 0,
+    "strategy.fragments": 1,
+    "strategy.delay_steps": 0,
+    "evaluation.every_steps": 0,
+    "transport.sends_in_flight": 1,
+    "delay.seconds": 0,
+}
+_POSITIVE = (
+    "stop.seconds",
+    "strategy.rate",
+    "strategy.outer_learning_rate",
+    "strategy.outer_clip",
+)
+_ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")
+_FRACTIONS = ("strategy.probability", "transport.share", "evaluation.target")
+_SHARES = ("strategy.local_share",)
+
+
+def check(record: RunConfig) -> None:
+    """Checks a record whose types are right.
+
+    Raises:
+      ConfigError: unknown name, value out of range, or values that do not go together.
+    """
+    _check_choices(record)
+    _check_numbers(record)
+    _check_together(record)
+
+
+def _get(record: RunConfig, path: str) -> Any:
+    value: Any = record
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _check_choices(record: RunConfig) -> None:
+    for path, choices in _CHOICES.items():
+        value = _get(record, path)
+        if value not in choices:
+            raise ConfigError(f"unknown config.{path} '{value}'; {nearest(value, choices)}")
+
+
+def _check_numbers(record: RunConfig) -> None:
+    for path, least in _AT_LEAST.items():
+        value = _get(record, path)
+        if value is not None and not value >= least:
+            raise ConfigError(f"config.{path} must be at least {least}, got {value}; change it")
+    for path in _POSITIVE:
+        value = _get(record, path)
+        if value is not None and not value > 0:
+            raise ConfigError(f"config.{path} must be positive, got {value}; raise it")
+    for path in _FRACTIONS:
+        value = _get(record, path)
+        if value is not None and not 0 < value <= 1:
+            raise ConfigError(f"config.{path} must be in (0, 1], got {value}; change it")
+    for path in _SHARES:
+        value = _get(record, path)
+        if not 0 <= value <= 1:
+            raise ConfigError(f"config.{path} must be in [0, 1], got {value}; change it")
+
+
+def _check_together(record: RunConfig) -> None:
+    stop = record.stop
+    if stop.steps is None and stop.seconds is None and stop.samples is None:
+        raise ConfigError(
+            "a run needs an end, got none; set config.stop.steps, .seconds or .samples"
+        )
+    if not record.name or "/" in record.name or record.name.startswith("."):
+        raise ConfigError(
+            f"config.name must be a plain folder name, got '{record.name}'; change it"
+        )
+    strategy, plane = record.strategy, record.transport.data_plane
+    topology = strategy.topology
+    if topology is not None and "." not in topology and topology not in _TOPOLOGIES:
+        raise ConfigError(
+            f"unknown config.strategy.topology '{topology}'; {nearest(topology, _TOPOLOGIES)}"
+        )
+    one_way = strategy.name in _ONE_WAY or (strategy.name, strategy.mixing) == ("layup", "push_sum")
+    if one_way and plane == "mpi4jax":
+        name = "push_sum" if strategy.name == "layup" else strategy.name
+        raise ConfigError(
+            f"{name} needs one-way messages, which the blocking data plane mpi4jax cannot send; "
+            "use --config.transport.data_plane=host or another algorithm"
+        )
+    if record.optimizer.schedule == "cosine" and not (record.optimizer.decay_steps or stop.steps):
+        raise ConfigError(
+            "the cosine schedule needs its length, got neither config.optimizer.decay_steps nor "
+            "config.stop.steps; set one of them"
+        )
