@@ -37,7 +37,7 @@ examples:
   layup list
   layup train --config=configs/digits_layup.py --workers=4
   layup train --config=configs/digits.py:slowmo --workers=4
-  mpirun -n 4 layup train --config=configs/digits_layup.py
+  mpirun -n 4 --oversubscribe layup train --config=configs/digits_layup.py
   srun --mpi=pmix -n 16 layup train --config=configs/digits_layup.py
 """
 _TRAIN_EPILOG = """\

@@ -10,6 +10,7 @@ This module alone knows ml_collections, and imports it only when asked for a Con
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -274,8 +275,12 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
             items = (value,) if isinstance(value, int) else value
             if isinstance(items, list | tuple) and all(type(item) is int for item in items):
                 return tuple(items)
-        elif type(value) is origin or (origin is float and type(value) is int):
-            return float(value) if origin is float else value
+        elif origin is float and type(value) in (int, float):
+            if not math.isfinite(value):
+                raise ConfigError(f"config.{path} must be finite, got {value}; change its value")
+            return float(value)
+        elif type(value) is origin:
+            return value
     wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
     raise ConfigError(
         f"config.{path} must be {wanted.replace('NoneType', 'None')}, "

@@ -7,6 +7,7 @@ The tables name keys as overrides do, below `config.`; a key that is None is not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from layup_jax.errors import ConfigError, nearest
@@ -56,25 +57,37 @@ _AT_LEAST = {
     "stop.samples": 1,
     "optimizer.learning_rate": 0,
     "optimizer.warmup_steps": 0,
+    "optimizer.decay_steps": 1,
     "optimizer.weight_decay": 0,
     "strategy.period": 1,
     "strategy.local_from": 0,
-    "strategy.outer_momentum": 0,
     "strategy.fragments": 1,
     "strategy.delay_steps": 0,
     "evaluation.every_steps": 0,
     "transport.sends_in_flight": 1,
     "delay.seconds": 0,
 }
-_POSITIVE = (
-    "stop.seconds",
-    "strategy.rate",
-    "strategy.outer_learning_rate",
-    "strategy.outer_clip",
-)
 _ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")
-_FRACTIONS = ("strategy.probability", "transport.share", "evaluation.target")
-_SHARES = ("strategy.local_share",)
+_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    (
+        "positive",
+        lambda value: value > 0,
+        (
+            "optimizer.clip_norm",
+            "stop.seconds",
+            "strategy.rate",
+            "strategy.outer_learning_rate",
+            "strategy.outer_clip",
+        ),
+    ),
+    (
+        "in (0, 1]",
+        lambda value: 0 < value <= 1,
+        ("strategy.probability", "transport.share", "evaluation.target"),
+    ),
+    ("in [0, 1]", lambda value: 0 <= value <= 1, ("strategy.local_share",)),
+    ("in [0, 1)", lambda value: 0 <= value < 1, ("optimizer.momentum", "strategy.outer_momentum")),
+)
 
 
 def check(record: RunConfig) -> None:
@@ -107,18 +120,11 @@ def _check_numbers(record: RunConfig) -> None:
         value = _get(record, path)
         if value is not None and not value >= least:
             raise ConfigError(f"config.{path} must be at least {least}, got {value}; change it")
-    for path in _POSITIVE:
-        value = _get(record, path)
-        if value is not None and not value > 0:
-            raise ConfigError(f"config.{path} must be positive, got {value}; raise it")
-    for path in _FRACTIONS:
-        value = _get(record, path)
-        if value is not None and not 0 < value <= 1:
-            raise ConfigError(f"config.{path} must be in (0, 1], got {value}; change it")
-    for path in _SHARES:
-        value = _get(record, path)
-        if not 0 <= value <= 1:
-            raise ConfigError(f"config.{path} must be in [0, 1], got {value}; change it")
+    for words, fits, paths in _RANGES:
+        for path in paths:
+            value = _get(record, path)
+            if value is not None and not fits(value):
+                raise ConfigError(f"config.{path} must be {words}, got {value}; change it")
 
 
 def _check_together(record: RunConfig) -> None:
@@ -130,6 +136,10 @@ def _check_together(record: RunConfig) -> None:
     if not record.name or "/" in record.name or record.name.startswith("."):
         raise ConfigError(
             f"config.name must be a plain folder name, got '{record.name}'; change it"
+        )
+    if any(rank < 0 for rank in record.delay.ranks):
+        raise ConfigError(
+            f"config.delay.ranks must be ranks, 0 and up, got {record.delay.ranks}; change them"
         )
     strategy, plane = record.strategy, record.transport.data_plane
     topology = strategy.topology

@@ -1,7 +1,7 @@
 """Random numbers named by what they are for: the same names give the same number, in any order.
 
 draws = Draws(seed=0, rank=2)
-draws.uniform("peer", step, segment)      # in [0, 1)
+draws.uniform(PEER, step, segment)        # in [0, 1); PEER is an integer of the caller's own
 """
 
 from __future__ import annotations

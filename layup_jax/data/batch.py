@@ -57,7 +57,7 @@ def as_inputs(raw: np.ndarray) -> np.ndarray:
     if raw.dtype.kind in "iu":
         return raw.astype(np.int32, copy=False)
     raise DataError(
-        f"inputs must be numbers, got an array of {raw.dtype}; encode them as numbers first."
+        f"inputs must be numbers, got an array of {raw.dtype}; encode them as numbers first"
     )
 
 
@@ -65,6 +65,7 @@ def as_labels(raw: np.ndarray) -> np.ndarray:
     """Gives stored labels (any shape) the dtype of `Batch.labels`."""
     if raw.dtype.kind not in "iu":
         raise DataError(
-            f"labels must be integers, got an array of {raw.dtype}; encode them as integers first."
+            f"labels must be integers, got an array of {raw.dtype}; encode them, or pass a "
+            "function that yields batches"
         )
     return raw.astype(np.int32, copy=False)

@@ -74,7 +74,7 @@ class Loader:
             self._stream.set_state(state)
         except (IndexError, KeyError, TypeError) as error:
             raise DataError(
-                f"loader state must come from get_state, got {state!r}; start from a new loader."
+                f"loader state must come from get_state, got {state!r}; start from a new loader"
             ) from error
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ def make_loader(spec: LoaderSpec, *, arrays: Arrays | None = None) -> Loader:
     else:
         records = open_source(spec.name, spec.split, spec.data_dir)
         shard = spec.shard(len(records))
-        shard.check(records.name)
+        shard.check(f"data set {records.name}")
         if shard.size * records.sample_bytes > spec.memory_limit_bytes:
             _check_declared_classes(spec, records)
             return Loader(RecordSamples(records, shard.positions), shard, prefetch=True)
@@ -147,10 +147,10 @@ def _shard_arrays(spec: LoaderSpec, arrays: Arrays) -> tuple[ArraySamples, Shard
     if inputs.ndim == 0 or labels.ndim == 0 or len(inputs) != len(labels):
         raise DataError(
             "arrays must be as many inputs as labels, got shapes "
-            f"{inputs.shape} and {labels.shape}; pass one label for each input."
+            f"{inputs.shape} and {labels.shape}; pass one label for each input"
         )
     shard = spec.shard(len(inputs))
-    shard.check("given as arrays")
+    shard.check("the arrays")
     # Copies: a view of a jax array would keep its buffer from being donated.
     return ArraySamples(inputs[shard.positions], labels[shard.positions]), shard
 
@@ -160,5 +160,5 @@ def _check_declared_classes(spec: LoaderSpec, records: Records) -> None:
     if declared is not None and allowed is not None and declared > allowed:
         raise DataError(
             f"num_classes must be at least {declared}, the classes of data set {records.name}, "
-            f"got {allowed}; raise it."
+            f"got {allowed}; raise it"
         )

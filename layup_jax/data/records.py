@@ -45,7 +45,7 @@ class Records:
         if keys is None or len(keys) != 2 or any(key not in info.features for key in keys):
             raise DataError(
                 f"data set {name} must declare supervised_keys (input, label), got {keys}; "
-                "prepare a version that does, or pass arrays=(inputs, labels)."
+                "prepare a version that does, or pass arrays=(inputs, labels)"
             )
         self.name = name
         self.num_classes: int | None = getattr(info.features[keys[1]], "num_classes", None)
@@ -95,5 +95,5 @@ class Records:
             shapes = sorted({np.shape(part) for part in parts})[:2]
             raise DataError(
                 f"data set {self.name} must have records of one shape, got {shapes}; "
-                "resize them first and pass arrays=(inputs, labels)."
+                "resize them first and pass arrays=(inputs, labels)"
             ) from error

@@ -48,7 +48,7 @@ class ArraySamples:
         if lowest < 0 or highest >= num_classes:
             raise DataError(
                 f"labels must lie in [0, {num_classes}), got values from {lowest} to {highest}; "
-                f"set num_classes={highest + 1} or correct the labels."
+                f"set num_classes={highest + 1} or correct the labels"
             )
 
 

@@ -55,22 +55,22 @@ class Shard:
         """int64 (size,): the permutation of [0, size) in which `epoch` visits the shard."""
         return np.random.default_rng((self.seed, self.rank, epoch)).permutation(self.size)
 
-    def check(self, name: str) -> None:
+    def check(self, what: str) -> None:
         """Raises if a batch cannot be filled.
 
         Args:
-          name: of the data set, for the message.
+          what: the samples, for the message.
 
         Raises:
           DataError: if there are more workers than samples, or a batch exceeds the shard.
         """
         if self.size == 0:
             raise DataError(
-                f"data set {name} must have a sample for each worker, got {self.num_samples} "
-                f"samples for {self.num_workers} workers; use fewer workers or a larger split."
+                f"{what} must have a sample for each worker, got {self.num_samples} "
+                f"samples for {self.num_workers} workers; use fewer workers or a larger split"
             )
         if self.batches_per_epoch == 0:
             raise DataError(
-                f"batch_size must be at most {self.size}, one worker's share of {name}, "
-                f"got {self.batch_size}; lower batch_size or use fewer workers."
+                f"batch_size must be at most {self.size}, one worker's share of {what}, "
+                f"got {self.batch_size}; lower batch_size or use fewer workers"
             )

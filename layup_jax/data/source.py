@@ -46,7 +46,7 @@ def open_source(name: str, split: str, data_dir: str | os.PathLike | None = None
     except ValueError as error:
         known = ", ".join(builder.info.splits)
         raise DataError(
-            f"split {split!r} of data set {name!r} was not found; use one of {known}."
+            f"split {split!r} of data set {name!r} was not found; use one of {known}"
         ) from error
     return Records(source, builder.info, name=f"{name!r} {split}")
 
@@ -76,7 +76,7 @@ def prepare_source(name: str, data_dir: str | os.PathLike | None = None) -> Any:
     if found != _FORMAT:
         raise DataError(
             f"data set {name!r} must be on disk as {_FORMAT}, got {found} in {builder.data_path}; "
-            "move that folder away or pass another data_dir, and it is prepared again."
+            "move that folder away or pass another data_dir, and it is prepared again"
         )
     return builder
 
@@ -94,12 +94,12 @@ def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
     except tfds.core.DatasetNotFoundError as error:
         near = ", ".join(_nearest_names(name, data_dir))
         raise DataError(
-            f"data set {name!r} was not found in TFDS or on disk; the nearest names are {near}."
+            f"data set {name!r} was not found in TFDS or on disk; the nearest names are {near}"
         ) from error
     except (ValueError, AssertionError) as error:
         raise DataError(
             f"data set {name!r} must name a config and version that exist, got "
-            f"{_reason(error)!r}; leave config and version out for the default."
+            f"{_reason(error)!r}; leave config and version out for the default"
         ) from error
 
 

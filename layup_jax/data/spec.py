@@ -51,7 +51,7 @@ class LoaderSpec:
         if not 0 <= self.rank < self.num_workers:
             raise ConfigError(
                 f"rank must lie in [0, {self.num_workers}), got {self.rank}; "
-                "pass the worker's own rank or a larger num_workers."
+                "pass the worker's own rank or a larger num_workers"
             )
 
     def shard(self, num_samples: int) -> Shard:

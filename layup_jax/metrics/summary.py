@@ -54,7 +54,10 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
     yield "test accuracy, workers", _range(summary.test_accuracy_per_worker)
     yield f"time to accuracy {summary.target:g}", _time_to_target(summary)
     yield "test loss, mean model", _optional(summary.test_loss, "{:.4f}")
-    yield "training time", f"{summary.train_seconds:.1f} s of {summary.wall_seconds:.1f} s"
+    yield (
+        "training time",
+        f"{summary.train_seconds:.1f} s, with evaluation {summary.wall_seconds:.1f} s",
+    )
     yield "throughput", f"{summary.samples_per_second:,.0f} samples/s"
     yield "steps, samples", f"{summary.steps_total:,}, {summary.samples_total:,}"
     yield "partition", summary.partition

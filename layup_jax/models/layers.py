@@ -152,12 +152,14 @@ class LayeredModel:
         """Takes the layers in forward order.
 
         Raises:
-          ModelError: no layers, or one that is neither a module nor callable.
+          ModelError: no layers, one that is neither an nnx module nor callable, or two that share
+            parameters, which would each go their own way.
         """
         if not layers:
             raise ModelError("a model needs at least 1 layer, got 0; pass a list of nnx modules")
         self.layers = tuple(self._as_layer(index, layer) for index, layer in enumerate(layers))
         self.names = tuple(f"{index:02d}-{_kind(layer)}" for index, layer in enumerate(self.layers))
+        self._require_separate()
         self._parts = tuple(split_layer(layer) for layer in self.layers)
 
     def __len__(self) -> int:
@@ -180,10 +182,29 @@ class LayeredModel:
         params, model_state = (tuple(itertools.chain.from_iterable(each)) for each in trained)
         return self.segment(0, len(self)).apply(params, model_state, inputs, training=False)[0]
 
+    def _require_separate(self) -> None:
+        owners: dict[int, int] = {}
+        for index, layer in enumerate(self.layers):
+            for path, part in nnx.iter_graph(layer):
+                if not isinstance(part, nnx.Variable) or isinstance(part, nnx.RngState):
+                    continue
+                owner = owners.setdefault(id(part), index)
+                if owner != index:
+                    raise ModelError(
+                        f"layers must not share parameters, got '{path[-1]}' both in layer "
+                        f"{self.names[owner]} and in {self.names[index]}; make a module for each, "
+                        "or one layer of both"
+                    )
+
     @staticmethod
     def _as_layer(index: int, layer: object) -> nnx.Module:
         if isinstance(layer, nnx.Module):
             return layer
+        if any(each.__module__.startswith("flax.linen") for each in type(layer).__mro__):
+            raise ModelError(
+                f"layer {index} must be a module of flax.nnx, got {type(layer).__name__} of "
+                "flax.linen; use its namesake in nnx, or wrap it in nnx.bridge.ToNNX"
+            )
         if callable(layer):
             return Function(layer)
         raise ModelError(

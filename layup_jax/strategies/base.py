@@ -6,7 +6,7 @@ under MPI, under threads and under virtual time, and is tested with none of them
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import jax.numpy as jnp
 import optax
@@ -99,10 +99,21 @@ class Strategy(Protocol):
 
 
 class OptaxStrategy:
-    """Applies each gradient with an optax transformation at once: the base of most strategies."""
+    """Applies each gradient with an optax transformation at once: the base of most strategies.
 
+    A strategy that gives itself no `name` is called like its class.
+    """
+
+    name: str
     asks: type[Request] | None = None
     weighted = False
+    mixing = "none"
+
+    def __init_subclass__(cls, **options: Any):
+        """Names the class, where neither it nor a base has a name."""
+        super().__init_subclass__(**options)
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__
 
     def __init__(self, optimizer: optax.GradientTransformation):
         """Takes the transformation; it is initialised and applied for each segment by itself.

@@ -34,6 +34,8 @@ def read_graph(path: str | Path) -> Graph:
         raise ConfigError(f"a topology file must end in one of {known}, got '{path}'; convert it")
     try:
         graph = READERS[path.suffix](path)
+    except FileNotFoundError:
+        raise ConfigError(f"the topology file {path} was not found; correct its path") from None
     except (OSError, ValueError, TypeError, SyntaxError, nx.NetworkXException) as error:
         raise ConfigError(
             f"the topology file {path} must be readable as {path.suffix[1:]}, got '{error}'; mend it"

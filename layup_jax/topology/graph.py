@@ -88,6 +88,6 @@ class Graph(Topology):
         missing = set(range(self.num_workers)) - reached
         if missing:
             raise ConfigError(
-                f"topology '{self.name}' must connect all {self.num_workers} workers, got no way "
+                f"topology '{self.name}' must connect all of its {self.num_workers} workers, got no way "
                 f"from 0 to {min(missing)}; add edges"
             )

@@ -10,6 +10,7 @@ from local_runs import flat, make_arrays, make_config, make_task
 
 from layup_jax.run import run_local
 from layup_jax.strategies import STRATEGIES
+from layup_jax.strategies.base import OptaxStrategy
 from layup_jax.testing import strategies
 
 
@@ -61,3 +62,23 @@ def test_the_configured_algorithm_is_left_out():
     run = run_local(make_task(), make_arrays(), num_workers=2, config=config, strategy=_make)
     assert run.summary.algorithm == "elastic_averaging"
     assert run.summary.partition.startswith("auto")
+
+
+class Nameless(OptaxStrategy):
+    """Says nothing, not even what it is called."""
+
+    def requests(self, event, draws):
+        """None."""
+        del event, draws
+        return ()
+
+
+def test_a_strategy_without_a_name_is_called_like_its_class():
+    run = run_local(
+        make_task(),
+        make_arrays(),
+        num_workers=2,
+        config=make_config(stop={"steps": 2}),
+        strategy=lambda optimizer, _: Nameless(optimizer),
+    )
+    assert (run.summary.algorithm, run.summary.mixing) == ("Nameless", "none")

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from flax import nnx
+from flax import linen, nnx
 
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.errors import ModelError
@@ -50,6 +50,21 @@ def test_refuses_no_layers_and_things_that_are_none():
         LayeredModel([])
     with pytest.raises(ModelError, match=r"layer 1 must be an nnx.Module or a function, got int"):
         LayeredModel([jnp.tanh, 3])
+    with pytest.raises(
+        ModelError, match=r"layer 0 must be a module of flax.nnx, got Dense of flax"
+    ):
+        LayeredModel([linen.Dense(3)])
+
+
+def test_refuses_layers_that_share_parameters_but_not_what_has_none():
+    rngs = nnx.Rngs(0)
+    tied, dropout = nnx.Linear(4, 4, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+    LayeredModel([tied, dropout, jnp.tanh, nnx.Linear(4, 4, rngs=rngs), dropout, jnp.tanh])
+    sentence = (
+        r"must not share parameters, got '\w+' both in layer 00-Linear and in 02-Linear; make"
+    )
+    with pytest.raises(ModelError, match=sentence):
+        LayeredModel([tied, jnp.tanh, tied])
 
 
 def test_equals_the_flax_modules_it_was_made_of():

@@ -75,5 +75,5 @@ def test_a_file_that_is_no_topology(tmp_path, name, text, message):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(ConfigError, match="No such file"):
+    with pytest.raises(ConfigError, match="was not found; correct its path"):
         read_graph(tmp_path / "none.gml")
