@@ -18,7 +18,7 @@ from layup_jax.strategies import STRATEGIES
 OPTIONS = {
     # Rounds of 8 steps get so far that late means are overshot unless these two sum to less than 1.
     "co2": {"period": 8, "outer_learning_rate": 0.3, "outer_momentum": 0.5},
-    "diloco": {"period": 20},
+    "diloco": {"period": 10, "outer_learning_rate": 0.5},
     "local_sgd": {"period": 8},
     "post_local_sgd": {"name": "local_sgd", "local_from": 100},
     "push_sum": {"name": "layup", "mixing": "push_sum"},
