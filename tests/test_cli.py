@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +63,7 @@ def started(*command):
 
 
 def assert_none_left(marker):
-    wait_until(lambda: not processes_with(marker), "all processes to end")
+    wait_until(lambda: not processes_with(marker), "all processes to end", seconds=5)
 
 
 def assert_one_sentence(done, sentence):
@@ -188,7 +187,7 @@ die_with_parent(signal.SIGKILL)
 if "stubborn" not in sys.argv:
     signal.signal(signal.SIGUSR1, lambda *_: sys.exit(130))
 else:
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, lambda *_: print("asked", flush=True))
 print("pid", os.getpid(), repr(sys.stdin.read()), flush=True)
 if "2" in sys.argv:
     print("layup: wrong by", MPI.COMM_WORLD.rank, file=sys.stderr)
@@ -206,12 +205,12 @@ def launched(*arguments):
 @pytest.mark.mpi
 def test_the_launcher_keeps_the_status_and_says_a_sentence_once():
     with launched("2") as process:
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert re.fullmatch(r"layup: wrong by [01]\n", errors)
     assert output.count("''") == 2  # standard input is empty
     with launched("3") as process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 3
     assert re.search(r"Exit code: +3", errors)  # a status of which nobody has spoken
 
@@ -232,9 +231,9 @@ def test_no_process_outlives_its_launcher(ending):
         else:
             process.send_signal(number)
         if ending == "twice":
-            time.sleep(0.2)  # two signals at once would be one
+            assert process.stdout.readline() == "asked\n"  # two signals at once would be one
             process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=15)
     assert process.returncode == expected
     assert errors == ""
     assert_none_left(marker)
@@ -253,7 +252,7 @@ def test_ctrl_c_ends_a_run_that_keeps_its_results(tmp_path):
     ) as process:
         assert any(line.startswith("step ") for line in process.stdout)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=30)
     assert process.returncode == 130, errors
     assert errors == ""
     assert "interrupted" in output

@@ -14,8 +14,6 @@ class Local(OptaxStrategy):
     algorithm `fused`, the physical limit of a training step on the machine.
     """
 
-    mixing = "none"
-
     def __init__(self, optimizer, name: str = "local"):
         """Takes an optax transformation, and the name to report."""
         super().__init__(optimizer)

@@ -46,7 +46,7 @@ class Started:
             start_new_session=True,
         )
 
-    def finish(self, seconds: float = 150) -> Result:
+    def finish(self, seconds: float = 100) -> Result:
         """Waits for the end."""
         try:
             output, errors = self.process.communicate(timeout=seconds)
