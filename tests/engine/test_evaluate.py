@@ -110,7 +110,8 @@ def test_a_sample_is_judged_without_its_neighbours(engine):
 
 def test_measuring_compiles_once_for_chunks_and_once_for_the_rest(engine, compilations):
     model, data = model_of(engine.init()), tiny.features(256 * 3 + 7)
+    other = _other(model, 0)
     engine.evaluator(model, data)
     with compilations() as compiled:
-        engine.evaluator(_other(model, 0), data)
+        engine.evaluator(other, data)
     assert compiled == []
