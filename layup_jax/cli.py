@@ -1,4 +1,4 @@
-"""The command line: layup train | doctor | list.
+"""The command line: layup train | doctor | list | replay.
 
     layup train --config=configs/digits_layup.py --workers=4 --config.seed=1
 
@@ -37,6 +37,7 @@ examples:
   layup list
   layup train --config=configs/digits_layup.py --workers=4
   layup train --config=configs/digits.py:slowmo --workers=4
+  layup replay runs/digits_pd_asgd
   mpirun -n 4 --oversubscribe layup train --config=configs/digits_layup.py
   srun --mpi=pmix -n 16 layup train --config=configs/digits_layup.py
 """
@@ -260,6 +261,21 @@ def _list(options: argparse.Namespace, start: Start) -> int:
     return listing.main()
 
 
+def _replay(options: argparse.Namespace, start: Start) -> int:
+    del start
+    from layup_jax.metrics import RunFolder
+    from layup_jax.metrics.console import open_console
+    from layup_jax.replay import replay_run
+
+    replayed = replay_run(RunFolder.open(options.folder), options.rank)
+    open_console().print(
+        f"rank {options.rank}: {replayed.steps:,} steps, {replayed.writes:,} writes, "
+        "parameters equal to the last bit",
+        highlight=False,
+    )
+    return 0
+
+
 def _own_command() -> list[str]:
     """How this program was started, without its arguments."""
     if os.path.basename(sys.argv[0]) == "layup" and os.path.isfile(sys.argv[0]):
@@ -269,7 +285,12 @@ def _own_command() -> list[str]:
 
 _TRAIN_OPTIONS = ("--config", "--workers", "--data_dir", "--overwrite", "--debug", "--help")
 Command = Callable[[argparse.Namespace, Start], int]
-_COMMANDS: dict[str, Command] = {"train": _train, "doctor": _doctor, "list": _list}
+_COMMANDS: dict[str, Command] = {
+    "train": _train,
+    "doctor": _doctor,
+    "list": _list,
+    "replay": _replay,
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -320,6 +341,17 @@ def _parser() -> _Parser:
         help="list algorithms, topologies, models and data sets",
         description="Lists the algorithms, topologies, models and data sets that a run can have.",
         allow_abbrev=False,
+    )
+    replay = commands.add_parser(
+        "replay",
+        help="repeat a recorded worker to the last bit",
+        description="Repeats what one worker of a run with --config.record=True did, on one thread, "
+        "and checks that its parameters come out the same.",
+        allow_abbrev=False,
+    )
+    replay.add_argument("folder", metavar="FOLDER", help="of the run, such as runs/digits_pd_asgd")
+    replay.add_argument(
+        "--rank", metavar="N", type=int, default=0, help="of the worker (default: 0)"
     )
     return parser
 

@@ -58,10 +58,11 @@ class StrategyConfig:
 
     Attributes:
       name: layup | a2cid2 | gosgd | ad_psgd | sgp | osgp | d_psgd | ddp | local_sgd | slowmo | co2 |
-        diloco | streaming_diloco | local | fused; `layup list` says what they are.
-      mixing: pairwise | push_sum; of layup.
-      peer_per: step | segment; of layup, gosgd and ad_psgd, see `LayUpOptions`.
-      probability: of asking for communication, in (0, 1]; of layup, gosgd and ad_psgd.
+        diloco | streaming_diloco | pd_asgd | hogwild | lap_sgd | lpp_sgd | local | fused;
+        `layup list` says what they are.
+      mixing: pairwise | push_sum; of layup and pd_asgd.
+      peer_per: step | segment; of layup, pd_asgd, gosgd and ad_psgd, see `LayUpOptions`.
+      probability: of asking for communication, in (0, 1]; of the same.
       rate: exchanges of a worker for each of its gradients, in expectation; of a2cid2.
       topology: complete | exponential | hypercube | one_peer_exponential | ring | star | torus, or the
         path of a graph that networkx reads (.edgelist, .adjlist, .graphml, .gml); of all that gossip.
@@ -92,6 +93,31 @@ class StrategyConfig:
     fragments: int = 2
     delay_steps: int = 1
     local_share: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class ThreadsConfig:
+    """Threads of the schedules `decoupled` and `shared`.
+
+    Attributes:
+      ratio: auto | forward:backward threads of `decoupled`, such as "1:2"; auto measures, and goes on
+        doing so.
+      queue: tapes that may wait between forward and backward threads; None: the larger number of these.
+      weights: stored | live; parameters at which a backward pass differentiates: those of its forward
+        pass, or the newest.
+      shared: threads of `shared`.
+      partial_from: steps of a thread before its partial gradients begin; of lpp_sgd.
+      forward_devices: indices of local devices that forward threads take in turn; () for the default.
+      backward_devices: likewise; parameters live on the first.
+    """
+
+    ratio: str = "1:2"
+    queue: int | None = None
+    weights: str = "stored"
+    shared: int = 2
+    partial_from: int = 20
+    forward_devices: tuple[int, ...] = ()
+    backward_devices: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,10 +166,17 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DelayConfig:
-    """Artificial stragglers: these ranks sleep this long in every step."""
+    """Artificial stragglers.
+
+    Attributes:
+      ranks: that sleep.
+      seconds: in every step, before its forward pass.
+      backward_seconds: in every step, before its backward pass.
+    """
 
     ranks: tuple[int, ...] = ()
     seconds: float = 0.0
+    backward_seconds: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,6 +200,10 @@ class RunConfig:
       seed: of initial parameters, data order, peers and dropout.
       batch_size: samples per step of one worker.
       partition: layer | model | auto | a number of segments | a size such as "64kB".
+      pipeline: auto | interleaved | decoupled | shared; how forward and backward passes are scheduled.
+        auto is decoupled for pd_asgd, shared for hogwild, lap_sgd and lpp_sgd, else interleaved.
+      record: whether each worker writes down who read and wrote what, for `layup replay`; grows with the
+        run, and with communication by every message.
       log_every_steps: how often a worker writes a line of metrics.
       tensorboard: whether to write TensorBoard events too.
     """
@@ -176,12 +213,15 @@ class RunConfig:
     seed: int = 0
     batch_size: int = 32
     partition: str | int = "auto"
+    pipeline: str = "auto"
+    record: bool = False
     log_every_steps: int = 10
     tensorboard: bool = False
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     strategy: StrategyConfig = StrategyConfig()
+    threads: ThreadsConfig = ThreadsConfig()
     transport: TransportConfig = TransportConfig()
     stop: StopConfig = StopConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -27,16 +27,22 @@ _CHOICES = {
         "diloco",
         "fused",
         "gosgd",
+        "hogwild",
+        "lap_sgd",
         "layup",
         "local",
         "local_sgd",
+        "lpp_sgd",
         "osgp",
+        "pd_asgd",
         "sgp",
         "slowmo",
         "streaming_diloco",
     ),
     "strategy.mixing": ("pairwise", "push_sum"),
     "strategy.peer_per": ("step", "segment"),
+    "pipeline": ("auto", "interleaved", "decoupled", "shared"),
+    "threads.weights": ("stored", "live"),
     "transport.data_plane": ("auto", "mpi4jax", "host"),
     "host.bind": ("auto", "cores", "none"),
 }
@@ -66,6 +72,10 @@ _AT_LEAST = {
     "evaluation.every_steps": 0,
     "transport.sends_in_flight": 1,
     "delay.seconds": 0,
+    "delay.backward_seconds": 0,
+    "threads.queue": 1,
+    "threads.shared": 1,
+    "threads.partial_from": 0,
 }
 _ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")
 _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
@@ -98,7 +108,25 @@ def check(record: RunConfig) -> None:
     """
     _check_choices(record)
     _check_numbers(record)
+    parse_ratio(record.threads.ratio)
     _check_together(record)
+
+
+def parse_ratio(text: str) -> tuple[int, int] | None:
+    """Numbers of forward and backward threads; None for "auto".
+
+    Raises:
+      ConfigError: it is neither.
+    """
+    if text == "auto":
+        return None
+    numbers = [int(each) if each.isdecimal() else 0 for each in text.split(":")]
+    if len(numbers) != 2 or min(numbers) < 1:
+        raise ConfigError(
+            "config.threads.ratio must be auto or numbers of forward and backward threads from 1 on, "
+            f"such as '1:2', got '{text}'; change it"
+        )
+    return numbers[0], numbers[1]
 
 
 def _get(record: RunConfig, path: str) -> Any:
@@ -147,9 +175,9 @@ def _check_together(record: RunConfig) -> None:
         raise ConfigError(
             f"unknown config.strategy.topology '{topology}'; {nearest(topology, _TOPOLOGIES)}"
         )
-    one_way = strategy.name in _ONE_WAY or (strategy.name, strategy.mixing) == ("layup", "push_sum")
-    if one_way and plane == "mpi4jax":
-        name = "push_sum" if strategy.name == "layup" else strategy.name
+    pushes = strategy.name in ("layup", "pd_asgd") and strategy.mixing == "push_sum"
+    if (pushes or strategy.name in _ONE_WAY) and plane == "mpi4jax":
+        name = "push_sum" if pushes else strategy.name
         raise ConfigError(
             f"{name} needs one-way messages, which the blocking data plane mpi4jax cannot send; "
             "use --config.transport.data_plane=host or another algorithm"

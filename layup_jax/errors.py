@@ -30,6 +30,10 @@ class NonFiniteError(LayupError):
     """A loss that is not a finite number."""
 
 
+class PipelineError(LayupError):
+    """A thread of a worker's pipeline failed, in a way that says nothing of its own."""
+
+
 class PeerFailedError(LayupError):
     """Another worker failed first; this one stops because of it."""
 

@@ -20,7 +20,9 @@ from layup_jax.data import Batch, LoaderSpec, make_loader
 from layup_jax.engine.engine import Engine
 from layup_jax.engine.evaluate import Model
 from layup_jax.engine.measure import measure_partition
+from layup_jax.engine.recording import Recorded
 from layup_jax.errors import ConfigError, PeerFailedError
+from layup_jax.host import local_place
 from layup_jax.metrics.records import RunSummary
 from layup_jax.models import partition_layers
 from layup_jax.models.check import check_model
@@ -51,11 +53,13 @@ class Run(NamedTuple):
       summary: of all workers.
       model: the weighted mean over workers, evaluated in the summary; None after a failure.
       error: what ended this worker early; PeerFailedError if another one failed first.
+      recorded: what it takes to repeat this worker's part; None without `config.record`.
     """
 
     summary: RunSummary
     model: Model | None
     error: BaseException | None = None
+    recorded: Recorded | None = None
 
 
 def choose_partition(config: RunConfig, task: Task, batch: Batch | None) -> Chosen:
@@ -138,7 +142,9 @@ def train(
         partition=prepared.chosen.description,
         segments=len(prepared.engine),
     )
-    return Run(summary, worker.mean, worker.error)
+    place = local_place()
+    recorded = worker.recorded(prepared.chosen.partition, (place.rank, place.size))
+    return Run(summary, worker.mean, worker.error, recorded)
 
 
 def run_local(

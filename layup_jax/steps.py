@@ -1,6 +1,6 @@
 """What one worker has done so far: steps, samples, staleness, and the time its data took.
 
-steps.add(result, samples=32)
+steps.add(result)
 steps.lap(seconds), steps.take_staleness()      # since the lap before
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from layup_jax.pipeline.interleaved import StepResult
+from layup_jax.pipeline.base import StepResult
+
+_MOST_STALE = 64  # versions; the last count of a histogram holds what is above too
 
 
 class Steps:
@@ -19,16 +21,20 @@ class Steps:
         self.steps = 0
         self.samples = 0
         self.data_seconds = 0.0
+        self._counts = np.zeros((num_segments, _MOST_STALE + 1), np.int64)
         self._staleness = np.zeros(num_segments)
         self._staleness_before = np.zeros(num_segments)
         self._lap_steps = 0
         self._lap_seconds = 0.0
 
-    def add(self, result: StepResult, samples: int) -> None:
+    def add(self, result: StepResult) -> None:
         """Counts one step."""
         self.steps += 1
-        self.samples += samples
-        self._staleness += result.staleness
+        self.samples += result.samples
+        for segment, versions in enumerate(result.staleness):
+            if versions is not None:
+                self._staleness[segment] += versions
+                self._counts[segment, min(versions, _MOST_STALE)] += 1
 
     def lap(self, seconds: float) -> float:
         """Mean seconds of a step since the last lap, which also supplies `take_staleness`."""
@@ -45,4 +51,10 @@ class Steps:
 
     def staleness_mean(self) -> float:
         """Mean over all steps and segments."""
-        return float(np.mean(self._staleness)) / max(self.steps, 1)
+        return float(np.sum(self._staleness)) / max(int(np.sum(self._counts)), 1)
+
+    def staleness_histogram(self) -> tuple[tuple[int, ...], ...]:
+        """For each segment how many updates were 0, 1, 2, ... versions stale; as long as need be."""
+        stale = np.flatnonzero(self._counts.any(axis=0))
+        length = int(stale[-1]) + 1 if stale.size else 1
+        return tuple(tuple(row[:length].tolist()) for row in self._counts)

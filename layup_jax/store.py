@@ -52,9 +52,9 @@ class ParameterStore:
         """Puts new states into all slots, at version 0; only while nobody else is at work."""
         self._slots = [Versioned(state, 0) for state in states]
 
-    def waited_seconds(self) -> float:
-        """How long the calling thread has waited for other writers."""
-        return self._waited.get(threading.get_ident(), 0.0)
+    def waited_seconds(self, threads: Iterable[int]) -> float:
+        """How long these threads (their identities) have waited for other writers, in all."""
+        return sum(self._waited.get(thread, 0.0) for thread in threads)
 
     def snapshot(self) -> tuple[SegmentState, ...]:
         """The newest state of every segment, each read by itself."""

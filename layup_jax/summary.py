@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from statistics import fmean
 
 import numpy as np
 
 from layup_jax.config import RunConfig
 from layup_jax.metrics.records import RunSummary
+from layup_jax.pipeline.base import PassTimes
+from layup_jax.staleness import measured_delay, predicted_delay
 from layup_jax.strategies import Strategy
 from layup_jax.worker import WorkerResult
 
@@ -45,6 +49,7 @@ def summarise(
     train_seconds = max(each.train_seconds for each in results)
     own = [final.own for final in finals if final.own is not None]
     interrupted = any(each.interrupted for each in results)
+    queues = [each.pipeline.queue for each in results if each.pipeline.queue]
     return RunSummary(
         algorithm=strategy.name,
         mixing=strategy.mixing,
@@ -73,6 +78,37 @@ def summarise(
         time_to_target_seconds=results[0].time_to_target_seconds,
         status="failed" if not whole else "interrupted" if interrupted else "finished",
         failure=failures[0] if failures else None,
+        schedule=results[0].schedule,
+        staleness_histogram=_added([each.staleness_histogram for each in results]),
+        queue_depth_mean=fmean(each.depth_mean for each in queues) if queues else None,
+        tapes_alive_max=max(each.pipeline.tapes_alive_max for each in results),
+        **_pass_times([each.pipeline.times for each in results if each.pipeline.times]),
+    )
+
+
+def _pass_times(times: Sequence[PassTimes]) -> dict[str, float]:
+    """Means over workers of what their passes took, and of how long updates waited in them."""
+    if not times:
+        return {}
+    segments = len(times[0].started_seconds)
+    delays = [measured_delay(each.started_seconds, each.updated_seconds) for each in times]
+    theory = [
+        predicted_delay(each.forward_seconds, each.backward_seconds, segments) for each in times
+    ]
+    return {
+        "forward_seconds": fmean(each.forward_seconds for each in times),
+        "backward_seconds": fmean(each.backward_seconds for each in times),
+        "update_delay_seconds": fmean(delays),
+        "update_delay_predicted_seconds": fmean(theory),
+    }
+
+
+def _added(histograms: Sequence[tuple[tuple[int, ...], ...]]) -> tuple[tuple[int, ...], ...]:
+    """The counts of all workers together, by segment."""
+    by_segment = zip(*histograms, strict=True)
+    return tuple(
+        tuple(sum(counts) for counts in itertools.zip_longest(*rows, fillvalue=0))
+        for rows in by_segment
     )
 
 

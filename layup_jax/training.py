@@ -20,8 +20,9 @@ import numpy as np
 
 from layup_jax.config import RunConfig
 from layup_jax.data import Batch, LoaderSpec, load_split, make_loader, open_source
+from layup_jax.engine.recording import save
 from layup_jax.errors import ConfigError, PeerFailedError, nearest
-from layup_jax.host import HostReport, local_place, prepare_host
+from layup_jax.host import HostReport, allowed_cores, local_place, prepare_host
 from layup_jax.losses import cross_entropy
 from layup_jax.metrics import (
     MetricsRecorder,
@@ -37,6 +38,7 @@ from layup_jax.models import MODELS, LayeredModel
 from layup_jax.models.check import check_model
 from layup_jax.optimizers import learning_rate_schedule, make_optimizer
 from layup_jax.run import Chosen, Run, choose_partition, prepare, train
+from layup_jax.schedule import configured_schedule, too_many_threads
 from layup_jax.strategies import Setup, advice, asks, make_strategy
 from layup_jax.task import Task
 from layup_jax.transport.base import Transport
@@ -106,7 +108,8 @@ def check(config: RunConfig, workers: int) -> None:
     task = build_task(config)
     records = open_source(config.data.name, config.data.train_split, config.data.data_dir)
     loader_spec(config, 0, workers).shard(len(records)).check(config.data.name)
-    choose_partition(config, task, None)
+    chosen = choose_partition(config, task, None)
+    configured_schedule(config).check_segments(len(chosen.partition))
     make_strategy(Setup(config.strategy, task.optimizer, workers))
     absent = [rank for rank in config.delay.ranks if not 0 <= rank < workers]
     if absent:
@@ -134,6 +137,7 @@ def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
     from layup_jax.transport.mpi import MpiTransport
 
     config = _resolved(config, host)
+    cores = len(allowed_cores())
     transport = MpiTransport(config.transport.data_plane)
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
@@ -147,10 +151,13 @@ def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
         first = _together(transport, lambda: next(loader))
         chosen = _together(transport, lambda: choose_partition(config, task, first), root=True)
         if transport.rank == 0:
-            _announce(Setup(config.strategy, task.optimizer, transport.size), chosen)
+            setup = Setup(config.strategy, task.optimizer, transport.size)
+            _announce(chosen, advice(setup), too_many_threads(configured_schedule(config), cores))
         prepared = prepare(task, config, chosen, transport.size)
         batches = itertools.chain([first], loader)
         run = train(prepared, config, transport, batches, sinks, stop)
+        if run.recorded is not None:
+            save(folder.recording(transport.rank), run.recorded)
     if transport.rank == 0:
         folder.write_summary(run.summary)
         draw_figure(folder)
@@ -195,13 +202,13 @@ def _together(transport: Transport, function: Callable[[], T], *, root: bool = F
     return shared[0][1] if root else result
 
 
-def _announce(setup: Setup, chosen: Chosen) -> None:
+def _announce(chosen: Chosen, *warnings: str | None) -> None:
     """What there is to say before training starts."""
     console = open_console()
     console.print(f"partition {chosen.description}")
-    warning = advice(setup)
-    if warning is not None:
-        console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+    for warning in warnings:
+        if warning is not None:
+            console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _make_folder(config: RunConfig, overwrite: bool) -> RunFolder:

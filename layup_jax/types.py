@@ -1,7 +1,8 @@
 """The records that cross module boundaries: what a segment is made of, and what a strategy asks for.
 
 Nouns: `SegmentState` (one segment's arrays), `Push`, `Exchange`, `AllReduce` and `NeighbourGather`
-(requests for communication), `SegmentUpdated` (the event that makes a strategy ask).
+(requests for communication), `BackgroundAverage` (communication without request), `SegmentUpdated` (the
+event that makes a strategy ask).
 
     state = SegmentState(params, optimizer.init(params), model_state, mixing)
     requests = strategy.requests(SegmentUpdated(segment=3, step=17), key)
@@ -97,6 +98,15 @@ class NeighbourGather(NamedTuple):
     due: int = 0
 
 
+class BackgroundAverage:
+    """No request: where it is what a strategy `asks`, segments are averaged all the time.
+
+    The communication threads average the segments over all workers in turn, over and over, each merged
+    when it arrives; no compute thread waits.
+    """
+
+
 Gossip: TypeAlias = Push | Exchange
 Collective: TypeAlias = AllReduce | NeighbourGather
 Request: TypeAlias = Gossip | Collective
+Asked: TypeAlias = type[Request] | type[BackgroundAverage] | None

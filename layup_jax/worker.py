@@ -16,8 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-import jax
-
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
 from layup_jax.draws import Draws
@@ -25,10 +23,17 @@ from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.evaluate import Model
 from layup_jax.engine.merger import Merger
 from layup_jax.engine.port import Port
+from layup_jax.engine.recording import Recorded, Recording, digest
 from layup_jax.errors import PeerFailedError, TransportError
 from layup_jax.evaluations import Evaluations, Measured
-from layup_jax.metrics.records import Line, StepRecord
-from layup_jax.pipeline.interleaved import Interleaved, StepResult
+from layup_jax.host import allowed_cores, jax_platform
+from layup_jax.metrics.records import Line, NoteRecord, StepRecord
+from layup_jax.models.partition import Partition
+from layup_jax.pipeline.base import Delays, Parts, Pipeline, PipelineStatistics, StepResult, Work
+from layup_jax.pipeline.interleaved import Interleaved
+from layup_jax.pipeline.make import make_pipeline
+from layup_jax.pipeline.ratio import measure_passes
+from layup_jax.schedule import configured_schedule
 from layup_jax.steps import Steps
 from layup_jax.store import ParameterStore
 from layup_jax.strategies.base import Strategy
@@ -40,9 +45,18 @@ from layup_jax.transport.communicator import (
     Communicator,
 )
 from layup_jax.transport.outbox import Outbox
-from layup_jax.types import AllReduce, Exchange, NeighbourGather, PyTree, SegmentUpdated
+from layup_jax.types import (
+    AllReduce,
+    BackgroundAverage,
+    Exchange,
+    NeighbourGather,
+    Push,
+    PyTree,
+    SegmentUpdated,
+)
 
 T = TypeVar("T")
+_COLLECTIVES = (AllReduce, NeighbourGather)
 _IDLE_SECONDS = {True: 0.004, False: 0.05}  # by whether the strategy asks for anything
 
 
@@ -72,6 +86,9 @@ class WorkerResult(NamedTuple):
       final: evaluation at the end; None after a failure.
       time_to_target_seconds: of training until the mean model reached the target; rank 0 only.
       staleness_mean: over steps and segments.
+      staleness_histogram: for each segment how many updates were 0, 1, 2, ... versions stale.
+      schedule: of passes, in words.
+      pipeline: what it has measured.
       communication: counts of the communication thread.
       peak_rss_bytes: largest resident memory of the process.
     """
@@ -86,6 +103,9 @@ class WorkerResult(NamedTuple):
     final: Measured | None
     time_to_target_seconds: float | None
     staleness_mean: float
+    staleness_histogram: tuple[tuple[int, ...], ...]
+    schedule: str
+    pipeline: PipelineStatistics
     communication: CommunicationStatistics
     peak_rss_bytes: int
 
@@ -97,6 +117,7 @@ class Worker:
 
     Attributes:
       error: what ended `run` early, None if nothing did.
+      recording: of what happened, if that is configured; complete once `run` has returned.
     """
 
     def __init__(
@@ -120,7 +141,8 @@ class Worker:
         self._engine = engine
         self._store = ParameterStore(engine.init())
         self._outbox = Outbox()
-        self._port = Port(self._store, engine.wire, self._clock)
+        self.recording = Recording() if config.record else None
+        self._port = Port(self._store, engine.wire, self._clock, self.recording)
         self._communicator = Communicator(
             transport,
             self._port,
@@ -133,9 +155,14 @@ class Worker:
             engine.wire,
             self._clock,
             self._communicator.collectives.ask,
-            self._require_peers,
+            self._require_company,
+            self.recording,
         )
-        self._pipeline = self._make_pipeline()
+        self._schedule = configured_schedule(config)
+        self._schedule.check_segments(len(engine))
+        self._pipeline: Pipeline = Interleaved(
+            self._parts()
+        )  # until the configured one is measured
         self._evaluations = Evaluations(
             engine.evaluator,
             strategy,
@@ -145,7 +172,8 @@ class Worker:
             task.test,
         )
         self._progress = Steps(len(engine))
-        self._delay_seconds = config.delay.seconds if rank in config.delay.ranks else 0.0
+        self._begun = 0
+        self._gives_up = False
 
     def run(self, loader: Iterator[PyTree], stop: threading.Event | None = None) -> WorkerResult:
         """Trains until the configured end. Collective: every worker must call it.
@@ -160,8 +188,9 @@ class Worker:
         first = self._attempt(lambda: next(loader))
         if self.error is None:
             self._attempt(lambda: self._warm_up(first))
-        start, interrupted = time.perf_counter(), False
+        interrupted = False
         if self._all_well():
+            start = time.perf_counter()
             self._clock.restart()
             self._communicator.start()
             train = functools.partial(self._train, itertools.chain([first], loader), stop)
@@ -174,7 +203,16 @@ class Worker:
             return self._result(seconds, interrupted, time.perf_counter() - start)
         return self._result(0.0, interrupted, 0.0)
 
+    def recorded(self, partition: Partition, place: tuple[int, int]) -> Recorded | None:
+        """What it takes to repeat this worker's run; None if that is not configured."""
+        if self.recording is None:
+            return None
+        return Recorded(self.recording, digest(self._store.snapshot()), partition, place)
+
     def _merge_the_rest(self) -> None:
+        """What the last collectives brought; an averager has merged its own, and misses no later ones."""
+        if self._strategy.asks not in _COLLECTIVES:
+            return
         collectives = self._communicator.collectives
         leftovers = collectives.leftovers() if self._strategy.weighted else ()
         self._merger.finish(collectives.late, leftovers)
@@ -199,31 +237,55 @@ class Worker:
 
     def _warm_up(self, batch: PyTree) -> None:
         """Compiles everything that training will call, on states that are then thrown away."""
-        warm = Interleaved(self._engine, self._store, self._clock, lambda event: None)
         with self._engine.compiling:
-            for _ in range(2):
-                warm.step(batch, self._moment())
+            self._pipeline = self._make_pipeline(batch)
+            self._pipeline.warm_up(Work(batch, self._moment()))
             asks = self._strategy.asks
             if asks is AllReduce or asks is NeighbourGather:
                 self._merger.warm_up(asks, self._transport.prepare_sum)
+            elif asks is BackgroundAverage:
+                self._port.warm_up_averages(self._transport.prepare_sum)
             elif asks is not None and self._transport.size > 1:
                 self._port.warm_up(self._transport.prepare if asks is Exchange else None)
             self._evaluations.warm_up(self._store.snapshot())
         self._store.restart(self._engine.init())
+        if self.recording is not None:
+            self.recording.clear()
 
     def _moment(self) -> Moment:
-        return Moment(*self._draws, self._progress.steps)
+        return Moment(*self._draws, self._begun)
 
-    def _make_pipeline(self) -> Interleaved:
-        meets = self._strategy.asks in (AllReduce, NeighbourGather)
-        before_read = self._merger.settle if meets else None
-        return Interleaved(self._engine, self._store, self._clock, self._ask, before_read)
+    def _parts(self) -> Parts:
+        delay, rank = self._config.delay, self._transport.rank
+        delays = Delays(delay.seconds, delay.backward_seconds)
+        return Parts(
+            engine=self._engine,
+            store=self._store,
+            clock=self._clock,
+            on_update=self._ask,
+            settle=self._merger.settle if self._strategy.asks in _COLLECTIVES else None,
+            rank=rank,
+            delays=delays if rank in delay.ranks else Delays(),
+            recording=self.recording,
+        )
+
+    def _make_pipeline(self, batch: PyTree) -> Pipeline:
+        return make_pipeline(
+            self._schedule,
+            self._parts(),
+            measure=lambda: measure_passes(self._engine, batch),
+            cores=len(allowed_cores()) if jax_platform() == "cpu" else 1,
+            on_change=self._note,
+        )
+
+    def _note(self, text: str) -> None:
+        self._write(NoteRecord(self._transport.rank, self._begun, self._clock.now(), text))
 
     def _ask(self, event: SegmentUpdated) -> None:
         for request in self._strategy.requests(event, self._draws):
             if isinstance(request, AllReduce | NeighbourGather):
                 self._merger.ask(request, event.step)
-            else:
+            elif isinstance(request, Push | Exchange):
                 self._outbox.put(request)
 
     def _require_peers(self) -> None:
@@ -231,43 +293,66 @@ class Worker:
         if self._communicator.error is not None:
             raise self._communicator.error
 
+    def _require_company(self) -> None:
+        """The same for threads that wait for others; nor do they wait once this worker has failed."""
+        self._require_peers()
+        if self._gives_up:
+            raise PeerFailedError(f"worker {self._transport.rank} has failed in another thread")
+
     def _train(self, loader: Iterator[PyTree], stop: threading.Event | None) -> bool:
         """The training loop; returns whether it was interrupted."""
-        progress = self._progress
-        while not self._at_end():
-            if stop is not None and stop.is_set():
-                return True
+        try:
+            while not self._is_over(stop):
+                for result in self._pipeline.run(self._works(loader, stop)):
+                    self._count(result)
+                self._evaluate()
+        except BaseException:
+            self._gives_up = True
+            raise
+        finally:
+            self._pipeline.close()
+        return not self._at_end()
+
+    def _works(self, loader: Iterator[PyTree], stop: threading.Event | None) -> Iterator[Work]:
+        """What to train on until the next evaluation or the end, at least one step."""
+        is_enough = False
+        while not is_enough:
             self._require_peers()
             start = time.perf_counter()
-            batch = next(loader)
-            progress.data_seconds += time.perf_counter() - start
-            if self._delay_seconds:
-                time.sleep(self._delay_seconds)
-            result = self._pipeline.step(batch, self._moment())
-            samples = jax.tree.leaves(batch)[0].shape[0]
-            progress.add(result, samples)
-            self._communicator.tally.add(samples)
-            self._after_step(result)
-        self._pipeline.finish()
-        return False
+            work = Work(next(loader), self._moment())
+            self._progress.data_seconds += time.perf_counter() - start
+            self._begun += 1
+            self._communicator.tally.add(work.samples)
+            yield work
+            is_enough = self._is_over(stop) or self._asks_now() or self._evaluations.is_due()
+
+    def _is_over(self, stop: threading.Event | None) -> bool:
+        return self._at_end() or (stop is not None and stop.is_set())
 
     def _at_end(self) -> bool:
         stop = self._config.stop
-        if stop.steps is not None and self._progress.steps >= stop.steps:
+        if stop.steps is not None and self._begun >= stop.steps:
             return True
         if self._communicator.tally.is_reached():
             return True
         return stop.seconds is not None and self._clock.now() >= stop.seconds
 
-    def _after_step(self, result: StepResult) -> None:
-        steps = self._progress.steps
-        if steps % self._config.log_every_steps == 0:
-            self._report_step(float(result.loss))
+    def _asks_now(self) -> bool:
+        """Whether an evaluation follows the step begun last."""
         every = self._config.evaluation.every_steps
-        if every and steps % every == 0:
-            self._merger.settle_all(steps)
+        return bool(every) and self._begun % every == 0
+
+    def _count(self, result: StepResult) -> None:
+        self._progress.add(result)
+        if self._progress.steps % self._config.log_every_steps == 0:
+            self._report_step(float(result.loss))
+
+    def _evaluate(self) -> None:
+        """What is due between two steps, while no thread computes."""
+        if self._asks_now():
+            self._merger.settle_all(self._begun)
             with self._clock.paused():
-                self._evaluations.ask(steps, self._clock.now(), self._store.snapshot())
+                self._evaluations.ask(self._begun, self._clock.now(), self._store.snapshot())
         if self._evaluations.is_due():
             with self._clock.paused():
                 self._evaluations.collect()
@@ -275,7 +360,7 @@ class Worker:
     def _report_step(self, loss: float) -> None:
         progress, counts = self._progress, self._communicator.statistics()
         seconds = self._clock.now()
-        weights = self._push_sum_weights()
+        weights, pipeline = self._push_sum_weights(), self._pipeline.statistics()
         line = StepRecord(
             rank=self._transport.rank,
             step=progress.steps,
@@ -289,7 +374,9 @@ class Worker:
             sent_bytes=counts.sent_bytes,
             waiting_seconds={
                 "data": progress.data_seconds,
-                "store": self._store.waited_seconds(),
+                "store": pipeline.store_seconds,
+                "queue_full": pipeline.queue.full_seconds if pipeline.queue else 0.0,
+                "queue_empty": pipeline.queue.empty_seconds if pipeline.queue else 0.0,
                 "reply": counts.reply_seconds,
                 "swap": counts.swap_seconds,
                 "collective": self._merger.waited_seconds,
@@ -322,6 +409,9 @@ class Worker:
             final=final,
             time_to_target_seconds=self._time_to_target(),
             staleness_mean=self._progress.staleness_mean(),
+            staleness_histogram=self._progress.staleness_histogram(),
+            schedule=self._pipeline.describe(),
+            pipeline=self._pipeline.statistics(),
             communication=self._communicator.statistics(),
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
@@ -371,4 +461,5 @@ def _options(config: RunConfig, strategy: Strategy) -> CommunicationOptions:
         sends_in_flight=config.transport.sends_in_flight,
         idle_seconds=_IDLE_SECONDS[strategy.asks is not None],
         samples=config.stop.samples,
+        averages=strategy.asks is BackgroundAverage,
     )

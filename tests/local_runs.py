@@ -22,6 +22,10 @@ ALGORITHMS = {
     "a2cid2": {"name": "a2cid2", "rate": 2.0, "topology": "ring"},
     "gosgd": {"name": "gosgd", "probability": 0.5},
     "ad_psgd": {"name": "ad_psgd"},
+    "pd_asgd": {"name": "pd_asgd"},
+    "hogwild": {"name": "hogwild"},
+    "lap_sgd": {"name": "lap_sgd"},
+    "lpp_sgd": {"name": "lpp_sgd"},
 }
 COLLECTIVES = {
     "ddp": {"name": "ddp"},

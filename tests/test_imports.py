@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "layup_jax"
 # A module may import from its own level and from those above it in this list, as in ARCHITECTURE.md.
 LEVELS = (
     {"errors", "types", "tree", "clock", "draws", "config", "config_checks", "host", "__init__"},
-    {"models", "losses", "optimizers", "topology", "mixing"},
+    {"models", "losses", "optimizers", "topology", "mixing", "staleness"},
     {"engine", "strategies", "store", "transport", "data", "metrics"},
     {"pipeline"},
-    {"task", "steps", "evaluations", "worker", "summary", "run", "training"},
+    {"task", "schedule", "steps", "evaluations", "worker", "summary", "run", "training", "replay"},
     {"launch", "doctor", "listing", "config_file", "cli", "__main__", "testing"},
 )
 # Pure numerics: these know no other package than the four of `NUMERICS`.
@@ -44,7 +44,7 @@ HOMES = {
     "hypothesis": set(),
     "pytest": set(),
 }
-THREADS = {"transport/communicator.py", "transport/local.py"}
+THREADS = {"pipeline/crew.py", "transport/communicator.py", "transport/local.py"}
 
 
 class Import(NamedTuple):

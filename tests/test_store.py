@@ -108,7 +108,7 @@ def test_waiting_is_charged_to_the_thread_that_waits(monkeypatch):
 
     def second():
         store.update(0, _add(1))
-        waited.append(store.waited_seconds())
+        waited.append(store.waited_seconds({threading.get_ident()}))
 
     first = threading.Thread(target=lambda: store.update(0, slow))
     other = threading.Thread(target=second)
@@ -118,5 +118,5 @@ def test_waiting_is_charged_to_the_thread_that_waits(monkeypatch):
     first.join(WAIT_SECONDS)
     other.join(WAIT_SECONDS)
     assert waited == [3]
-    assert store.waited_seconds() == 0
+    assert store.waited_seconds({threading.get_ident()}) == 0
     assert store.read(0).version == 1

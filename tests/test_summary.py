@@ -9,10 +9,14 @@ import pytest
 from layup_jax.config import validated
 from layup_jax.engine.evaluate import Evaluation
 from layup_jax.evaluations import Measured
+from layup_jax.pipeline.base import PassTimes, PipelineStatistics
+from layup_jax.pipeline.queue import QueueStatistics
 from layup_jax.strategies import Setup, make_strategy
 from layup_jax.summary import push_sum_weight_error, summarise
 from layup_jax.transport.communicator import CommunicationStatistics
 from layup_jax.worker import WorkerResult
+
+PASSES = PassTimes(0.25, 0.5, (0.375, 0.0), (0.5, 0.125))
 
 
 def _result(rank, **changes):
@@ -30,6 +34,11 @@ def _result(rank, **changes):
         final=final,
         time_to_target_seconds=1.25 if rank == 0 else None,
         staleness_mean=0.5 * rank,
+        staleness_histogram=((1, 2), (3,)) if rank else ((4,), (5, 0, 1)),
+        schedule="decoupled 1:2, queue 2, stored weights",
+        pipeline=PipelineStatistics(
+            0.5, PASSES, QueueStatistics(9, 1.5 + rank, 2, 0.1, 0.2), 3 + rank
+        ),
         communication=CommunicationStatistics(7, 7, 100, 9, 2, 1, 0.1, 0.2, 0.3),
         peak_rss_bytes=1000 * (rank + 1),
     )
@@ -86,6 +95,23 @@ def test_an_interrupted_run_says_so():
 def test_without_communication_there_is_no_mixing_and_no_data_plane(algorithm):
     summary = _summary(_result(0), algorithm=algorithm)
     assert (summary.mixing, summary.data_plane) == ("none", "none")
+
+
+def test_the_schedule_is_summed_up():
+    summary = _summary(_result(0), _result(1))
+    assert summary.schedule == "decoupled 1:2, queue 2, stored weights"
+    assert summary.staleness_histogram == ((5, 2), (8, 0, 1))
+    assert (summary.forward_seconds, summary.backward_seconds) == (0.25, 0.5)
+    assert summary.update_delay_seconds == pytest.approx(0.375 / 2)
+    assert summary.update_delay_predicted_seconds == pytest.approx(0.5 * 1 / (2 * 2))
+    assert (summary.queue_depth_mean, summary.tapes_alive_max) == (2.0, 4)
+
+
+def test_passes_that_are_not_separate_have_no_times():
+    plain = PipelineStatistics(0.0)
+    summary = _summary(_result(0, pipeline=plain), _result(1, pipeline=plain))
+    assert (summary.forward_seconds, summary.update_delay_seconds) == (None, None)
+    assert (summary.queue_depth_mean, summary.tapes_alive_max) == (None, 1)
 
 
 def test_the_weight_error_is_the_largest_relative_one():

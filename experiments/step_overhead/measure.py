@@ -85,6 +85,7 @@ class Trainer:
         from layup_jax.losses import cross_entropy
         from layup_jax.models import MODELS
         from layup_jax.optimizers import make_optimizer
+        from layup_jax.pipeline.base import Parts
         from layup_jax.pipeline.interleaved import Interleaved
         from layup_jax.run import choose_partition, prepare
         from layup_jax.store import ParameterStore
@@ -100,7 +101,7 @@ class Trainer:
         self._batches = itertools.cycle(batches)
         engine = prepare(task, config, self.chosen, 1).engine
         self._store = ParameterStore(engine.init())
-        self._pipeline = Interleaved(engine, self._store, WallClock(), lambda event: None)
+        self._pipeline = Interleaved(Parts(engine, self._store, WallClock(), lambda event: None))
         self._steps = 0
 
     def seconds_per_step(self, count: int) -> float:
@@ -108,10 +109,11 @@ class Trainer:
         import jax
 
         from layup_jax.engine.engine import Moment
+        from layup_jax.pipeline.base import Work
 
         start = time.perf_counter()
         for _ in range(count):
-            self._pipeline.step(next(self._batches), Moment(0, 0, self._steps))
+            self._pipeline.step(Work(next(self._batches), Moment(0, 0, self._steps)))
             self._steps += 1
         jax.block_until_ready(self._store.snapshot())
         return (time.perf_counter() - start) / count

@@ -118,10 +118,79 @@ class Engine:
         return self._programs[segment].forward(state, inputs, batch, Draw(*moment, segment))
 
     def backward(
-        self, segment: int, state: SegmentState, passed: Passed, cotangent, now: float
+        self,
+        segment: int,
+        state: SegmentState,
+        passed: Passed,
+        cotangent: list[Array] | None,
+        now: float,
+        own: list[PyTree] | None = None,
     ) -> tuple[SegmentState, list[Array]]:
-        """`SegmentProgram.backward` of that segment."""
-        return self._programs[segment].backward(state, passed, cotangent, now)
+        """`SegmentProgram.backward` of that segment; `own` as in `apply`."""
+        given = _with_own(state, own, segment)
+        after, previous = self._programs[segment].backward(given, passed, cotangent, now)
+        return _without_own(after, state, own, segment), previous
+
+    def backward_at(
+        self,
+        segment: int,
+        state: SegmentState,
+        passed: Passed,
+        cotangent: list[Array] | None,
+        moment: Moment,
+        now: float,
+    ) -> tuple[SegmentState, list[Array]]:
+        """`SegmentProgram.backward_at` of that segment."""
+        draw = Draw(*moment, segment)
+        return self._programs[segment].backward_at(state, passed, cotangent, draw, now)
+
+    def advance(
+        self, segment: int, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment
+    ) -> tuple[PyTree, Passed]:
+        """`SegmentProgram.advance` of that segment; `batch` reaches the last one only."""
+        batch = batch if segment == len(self) - 1 else None
+        return self._programs[segment].advance(state, inputs, batch, Draw(*moment, segment))
+
+    def gradient(self, segment: int, passed: Passed, cotangent) -> tuple[PyTree, list[Array]]:
+        """`SegmentProgram.gradient` of that segment."""
+        return self._programs[segment].gradient(passed, cotangent)
+
+    def gradient_at(
+        self, segment: int, state: SegmentState, passed: Passed, cotangent, moment: Moment
+    ) -> tuple[PyTree, list[Array]]:
+        """`SegmentProgram.gradient_at` of that segment."""
+        draw = Draw(*moment, segment)
+        return self._programs[segment].gradient_at(state, passed, cotangent, draw)
+
+    def cotangent(self, segment: int, passed: Passed, cotangent) -> list[Array]:
+        """`SegmentProgram.cotangent` of that segment."""
+        return self._programs[segment].cotangent(passed, cotangent)
+
+    def apply(
+        self,
+        segment: int,
+        state: SegmentState,
+        grads: PyTree,
+        now: float,
+        own: list[PyTree] | None = None,
+    ) -> SegmentState:
+        """`SegmentProgram.apply` of that segment.
+
+        Args:
+          segment: whose state it is.
+          state: live.
+          grads: of it.
+          now: time in seconds.
+          own: a thread's optimizer states by segment, as `fresh_opt_states` returns them, used in place
+            of the state's and updated; None uses the state's.
+        """
+        given = _with_own(state, own, segment)
+        after = self._programs[segment].apply(given, grads, now)
+        return _without_own(after, state, own, segment)
+
+    def fresh_opt_states(self) -> list[PyTree]:
+        """The optimizer state of every segment at step 0."""
+        return [state.opt_state for state in self.init()]
 
     def turn(
         self, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment, now: float
@@ -129,3 +198,16 @@ class Engine:
         """`SegmentProgram.turn` of the last segment."""
         draw = Draw(*moment, len(self) - 1)
         return self._programs[-1].turn(state, inputs, batch, draw, now)
+
+
+def _with_own(state: SegmentState, own: list[PyTree] | None, segment: int) -> SegmentState:
+    return state if own is None else state._replace(opt_state=own[segment])
+
+
+def _without_own(
+    after: SegmentState, before: SegmentState, own: list[PyTree] | None, segment: int
+) -> SegmentState:
+    if own is None:
+        return after
+    own[segment] = after.opt_state
+    return after._replace(opt_state=before.opt_state)

@@ -18,6 +18,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from layup_jax.clock import Clock
+from layup_jax.engine.recording import Event, Message, Recording
+from layup_jax.engine.residuals import Residuals
 from layup_jax.engine.wire import Wire, bare, updated
 from layup_jax.store import ParameterStore
 from layup_jax.types import AllReduce, Array, Collective, NeighbourGather, SegmentState
@@ -54,6 +56,7 @@ class Merger:
         clock: Clock,
         ask: Callable[[Collective, Array], Ticket],
         check: Callable[[], None],
+        recording: Recording | None = None,
     ):
         """Takes what it works on.
 
@@ -63,7 +66,9 @@ class Merger:
           clock: the time that they are given.
           ask: hands a request and its vector to the communication thread.
           check: raises if there is no use in waiting any more.
+          recording: gets what is contributed and merged; None records nothing.
         """
+        self._recording = recording
         self._store = store
         self._wire = wire
         self._clock = clock
@@ -127,8 +132,11 @@ class Merger:
         compiled = self._wire.contribution if counted else self._wire.outgoing
 
         def write(state: SegmentState) -> tuple[SegmentState, Array]:
-            given = bare(state)
-            changed, vector = compiled(given, self._clock.now())
+            given, now = bare(state), self._clock.now()
+            if self._recording is not None:
+                kind = "contribution" if counted else "outgoing"
+                self._recording.add(Event(kind, request.segment, now=now))
+            changed, vector = compiled(given, now)
             return updated(state, changed, given), vector
 
         return self._store.update(request.segment, write)[0]
@@ -145,14 +153,24 @@ class Merger:
             self._incoming(segment, each.sent, vector)
 
     def _average(self, segment: int, total: Array | np.ndarray) -> None:
-        self._write(segment, lambda state, now: self._wire.average(state, total, now))
+        def merge(state: SegmentState, now: float) -> Residuals:
+            return self._wire.average(state, total, now)
+
+        self._write(Event("average", segment), Message(None, total), merge)
 
     def _incoming(self, segment: int, sent: Array | None, vector: Array | np.ndarray) -> None:
-        self._write(segment, lambda state, now: self._wire.incoming(state, sent, vector, now))
+        def merge(state: SegmentState, now: float) -> Residuals:
+            return self._wire.incoming(state, sent, vector, now)
 
-    def _write(self, segment: int, compiled: Callable) -> None:
+        self._write(Event("gathered", segment), Message(sent, vector), merge)
+
+    def _write(
+        self, event: Event, message: Message, merge: Callable[[SegmentState, float], Residuals]
+    ) -> None:
         def write(state: SegmentState) -> tuple[SegmentState, None]:
-            given = state._replace(model_state=None)
-            return updated(state, compiled(given, self._clock.now()), given), None
+            given, now = state._replace(model_state=None), self._clock.now()
+            if self._recording is not None:
+                self._recording.merged(event._replace(now=now), message)
+            return updated(state, merge(given, now), given), None
 
-        self._store.update(segment, write)
+        self._store.update(event.segment, write)

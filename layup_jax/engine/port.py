@@ -11,6 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from layup_jax.clock import Clock
+from layup_jax.engine.recording import Event, Message, Recording
+from layup_jax.engine.residuals import Residuals
 from layup_jax.engine.wire import Wire, bare, updated
 from layup_jax.store import ParameterStore
 from layup_jax.types import Array, SegmentState
@@ -22,8 +24,11 @@ class Port:
     Threads: one, the communication thread. Blocks: while the compute thread writes that segment.
     """
 
-    def __init__(self, store: ParameterStore, wire: Wire, clock: Clock):
-        """Takes the store, the compiled functions, and the time they are given."""
+    def __init__(
+        self, store: ParameterStore, wire: Wire, clock: Clock, recording: Recording | None = None
+    ):
+        """Takes the store, the compiled functions, the time they are given, and where to record."""
+        self._recording = recording
         self._store = store
         self._wire = wire
         self._clock = clock
@@ -31,14 +36,11 @@ class Port:
 
     def outgoing(self, segment: int) -> Array:
         """The vector to send now; what the strategy changes by sending is in the store on return."""
+        return self._give("outgoing", segment, self._wire.outgoing)
 
-        def write(state: SegmentState) -> tuple[SegmentState, Array]:
-            given = bare(state)
-            changed, vector = self._wire.outgoing(given, self._clock.now())
-            return updated(state, changed, given), vector
-
-        vector, _ = self._store.update(segment, write)
-        return vector
+    def contribution(self, segment: int) -> Array:
+        """The same, with a last element that counts who contributed to a sum."""
+        return self._give("contribution", segment, self._wire.contribution)
 
     def incoming(self, segment: int, sent: Array | None, received: Array | np.ndarray) -> None:
         """Merges a received vector into the store.
@@ -50,12 +52,39 @@ class Port:
             without a copy).
         """
 
-        def write(state: SegmentState) -> tuple[SegmentState, None]:
-            given = bare(state)
-            changed = self._wire.incoming(given, sent, received, self._clock.now())
-            return updated(state, changed, given), None
+        def merge(given: SegmentState, now: float) -> Residuals:
+            return self._wire.incoming(given, sent, received, now)
 
-        self._store.update(segment, write)
+        self._merge(Event("incoming", segment), Message(sent, received), merge)
+
+    def average(self, segment: int, total: Array | np.ndarray) -> None:
+        """Merges a sum over workers of what `contribution` gave."""
+
+        def merge(given: SegmentState, now: float) -> Residuals:
+            return self._wire.average(given, total, now)
+
+        self._merge(Event("background", segment), Message(None, total), merge)
+
+    def _give(self, kind: str, segment: int, compiled: Callable) -> Array:
+        def write(state: SegmentState) -> tuple[SegmentState, Array]:
+            given, now = bare(state), self._clock.now()
+            if self._recording is not None:
+                self._recording.add(Event(kind, segment, now=now))
+            changed, vector = compiled(given, now)
+            return updated(state, changed, given), vector
+
+        return self._store.update(segment, write)[0]
+
+    def _merge(
+        self, event: Event, message: Message, merge: Callable[[SegmentState, float], Residuals]
+    ) -> None:
+        def write(state: SegmentState) -> tuple[SegmentState, None]:
+            given, now = bare(state), self._clock.now()
+            if self._recording is not None:
+                self._recording.merged(event._replace(now=now), message)
+            return updated(state, merge(given, now), given), None
+
+        self._store.update(event.segment, write)
 
     def warm_up(self, prepare: Callable[[Array], None] | None) -> None:
         """Compiles both directions for every segment; leaves the store changed.
@@ -71,3 +100,10 @@ class Port:
             else:
                 prepare(vector)
                 self.incoming(segment, vector, vector)
+
+    def warm_up_averages(self, prepare: Callable[[Array], None]) -> None:
+        """The same for averages; `prepare` lets the transport compile sums."""
+        for segment in range(len(self._store)):
+            vector = self.contribution(segment)
+            prepare(vector)
+            self.average(segment, np.asarray(vector))

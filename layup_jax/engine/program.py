@@ -6,6 +6,13 @@
 
 The backward call fuses the vector-Jacobian product, the optax update and the strategy's rule. What it
 differentiates is the forward pass that was run (`stored` weights); what it updates is the live state.
+Where several threads update one state it comes in two calls, and the slot is locked for the second:
+
+    gradient, cotangent = program.gradient(passed, cotangent)                  # stored weights
+    gradient, cotangent = program.gradient_at(state, passed, cotangent, draw)  # live weights
+    state = program.apply(state, gradient, now)
+
+and `backward_at` is `backward` with live weights.
 """
 
 from __future__ import annotations
@@ -37,16 +44,16 @@ class Passed(NamedTuple):
     """What one forward pass through one segment leaves: references, and the residuals proper.
 
     Attributes:
-      params: the parameters that were used.
+      params: the parameters that were used; None after `advance`.
       inputs: (inputs, batch) as they were given.
       outputs: what went on to the next segment; the loss for the last one.
-      residuals: what the VJP closure needs beside those.
+      residuals: what the VJP closure needs beside those; None after `advance`.
     """
 
     params: PyTree
     inputs: PyTree
     outputs: PyTree
-    residuals: Residuals
+    residuals: Residuals | None
 
 
 class Draw(NamedTuple):
@@ -114,6 +121,12 @@ class SegmentProgram:
         self._compiled_forward = jax.jit(self._forward)
         self._compiled_backward = jax.jit(self._backward, donate_argnums=1)
         self._compiled_turn = jax.jit(self._turn, donate_argnums=(0, 1) if donate else 1)
+        self._compiled_advance = jax.jit(self._advance)
+        self._compiled_gradient = jax.jit(self._gradient)
+        self._compiled_gradient_at = jax.jit(self._gradient_at)
+        self._compiled_cotangent = jax.jit(self._cotangent)
+        self._compiled_apply = jax.jit(self._apply, donate_argnums=1)
+        self._compiled_backward_at = jax.jit(self._backward_at, donate_argnums=1)
 
     def forward(
         self, state: SegmentState, inputs: PyTree, batch: PyTree, draw: Draw
@@ -164,6 +177,62 @@ class SegmentProgram:
         bare = state._replace(opt_state=None)
         return self._compiled_turn(bare, state.opt_state, inputs, batch, self._draw(draw), now)
 
+    def advance(
+        self, state: SegmentState, inputs: PyTree, batch: PyTree, draw: Draw
+    ) -> tuple[PyTree, Passed]:
+        """`forward` that keeps nothing but inputs and outputs: enough for `gradient_at`."""
+        outputs, model_state = self._compiled_advance(
+            state.params, state.model_state, inputs, batch, self._draw(draw)
+        )
+        return model_state, Passed(None, (inputs, batch), outputs, None)
+
+    def backward_at(
+        self,
+        state: SegmentState,
+        passed: Passed,
+        cotangent: list[Array] | None,
+        draw: Draw,
+        now: float,
+    ) -> tuple[SegmentState, list[Array]]:
+        """`backward` whose VJP is taken at the parameters of `state`, as `gradient_at` does."""
+        bare = state._replace(opt_state=None)
+        return self._compiled_backward_at(
+            bare, state.opt_state, passed.inputs, cotangent, self._draw(draw), now
+        )
+
+    def gradient(self, passed: Passed, cotangent: list[Array] | None) -> tuple[PyTree, list[Array]]:
+        """One VJP at the parameters of the forward pass, without an update.
+
+        Returns:
+          (gradient, a pytree like the parameters; cotangent for the previous segment).
+        """
+        return self._compiled_gradient(passed, cotangent)
+
+    def gradient_at(
+        self, state: SegmentState, passed: Passed, cotangent: list[Array] | None, draw: Draw
+    ) -> tuple[PyTree, list[Array]]:
+        """One VJP at the parameters of `state`, re-linearised at the inputs of the forward pass.
+
+        Args:
+          state: read, not changed.
+          passed: what `forward` or `advance` left.
+          cotangent: as in `backward`.
+          draw: that of the forward pass, so that random masks are the same.
+        """
+        return self._compiled_gradient_at(
+            state.params, state.model_state, passed.inputs, cotangent, self._draw(draw)
+        )
+
+    def cotangent(self, passed: Passed, cotangent: list[Array] | None) -> list[Array]:
+        """The cotangent for the previous segment alone: what `gradient` costs without the gradient."""
+        return self._compiled_cotangent(passed, cotangent)
+
+    def apply(self, state: SegmentState, grads: PyTree, now: float) -> SegmentState:
+        """The state after one gradient; its opt_state is consumed."""
+        bare = state._replace(opt_state=None, model_state=())
+        after = self._compiled_apply(bare, state.opt_state, grads, now)
+        return after._replace(model_state=state.model_state)
+
     def _draw(self, draw: Draw) -> np.ndarray | None:
         return draw.as_array() if self._segment.is_random else None
 
@@ -195,21 +264,46 @@ class SegmentProgram:
         return outputs, after, capture(pullback, **known)
 
     def _backward(self, bare, opt_state, passed, cotangent, now):
-        pullback = restore(
-            passed.residuals, params=passed.params, inputs=passed.inputs, outputs=passed.outputs
-        )
-        if cotangent is None:
-            cotangent = [jnp.ones_like(passed.outputs)]
-        return self._updated(bare._replace(opt_state=opt_state), pullback, cotangent, now)
+        grads, previous = self._gradient(passed, cotangent)
+        return self._apply(bare, opt_state, grads, now), previous
 
     def _turn(self, bare, opt_state, inputs, batch, draw, now):
         loss, after, pullback = self._pullback(
             bare.params, bare.model_state, inputs, batch, draw, stored=False
         )
-        state = bare._replace(opt_state=opt_state, model_state=after)
-        state, cotangent = self._updated(state, pullback, [jnp.ones_like(loss)], now)
-        return state, loss, cotangent
+        grads, previous = _pulled(pullback, None, loss)
+        state = self._apply(bare._replace(model_state=after), opt_state, grads, now)
+        return state, loss, previous
 
-    def _updated(self, state, pullback, cotangent, now):
-        grads, *inputs = pullback(cotangent)
-        return self._rule.apply_gradient(state, grads, now), inputs[0] if inputs else []
+    def _advance(self, params, model_state, inputs, batch, draw):
+        outputs, after, _ = self._pullback(params, model_state, inputs, batch, draw, stored=False)
+        return outputs, after
+
+    def _gradient(self, passed, cotangent):
+        pullback = restore(
+            passed.residuals, params=passed.params, inputs=passed.inputs, outputs=passed.outputs
+        )
+        return _pulled(pullback, cotangent, passed.outputs)
+
+    def _gradient_at(self, params, model_state, inputs, cotangent, draw):
+        values, batch = inputs
+        outputs, _, pullback = self._pullback(
+            params, model_state, values, batch, draw, stored=False
+        )
+        return _pulled(pullback, cotangent, outputs)
+
+    def _backward_at(self, bare, opt_state, inputs, cotangent, draw, now):
+        grads, previous = self._gradient_at(bare.params, bare.model_state, inputs, cotangent, draw)
+        return self._apply(bare, opt_state, grads, now), previous
+
+    def _cotangent(self, passed, cotangent):
+        return self._gradient(passed, cotangent)[1]
+
+    def _apply(self, bare, opt_state, grads, now):
+        return self._rule.apply_gradient(bare._replace(opt_state=opt_state), grads, now)
+
+
+def _pulled(pullback, cotangent, outputs) -> tuple[PyTree, list[Array]]:
+    """(gradient, cotangent of the inputs); the last segment starts from ones like its loss."""
+    grads, *inputs = pullback([jnp.ones_like(outputs)] if cotangent is None else cotangent)
+    return grads, inputs[0] if inputs else []

@@ -5,7 +5,7 @@ folder.write_config(config)                     # first: it marks the folder as 
 folder.metrics(rank=2)                          # runs/demo/rank2/metrics.jsonl
 
 runs/demo/  config.json  environment.json  summary.json  figure.png
-            rank<k>/metrics.jsonl  tensorboard/rank<k>/events.*
+            rank<k>/metrics.jsonl  rank<k>/recording.npz  tensorboard/rank<k>/events.*
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from layup_jax.metrics.records import RunSummary, decode_summary, finite
 _MARKS = {"name", "partition", "strategy", "transport"}
 # What a run writes, relative to its folder; a temporary file is what a kill may leave.
 _FILES = re.compile(
-    r"(config|environment|summary)\.json(\.temporary)?|figure\.png|rank\d+/metrics\.jsonl"
+    r"(config|environment|summary)\.json(\.temporary)?|figure\.png|rank\d+/(metrics\.jsonl|recording\.npz)"
     r"|tensorboard/rank\d+/events\.out\.tfevents\.\d+"
 )
 _FOLDERS = re.compile(r"(tensorboard/)?rank\d+|tensorboard")
@@ -95,6 +95,10 @@ class RunFolder:
     def metrics(self, rank: int) -> Path:
         """The metrics of one worker."""
         return self.path / f"rank{rank}" / "metrics.jsonl"
+
+    def recording(self, rank: int) -> Path:
+        """Who read and wrote what on one worker, if that was recorded."""
+        return self.path / f"rank{rank}" / "recording.npz"
 
     def tensorboard(self, rank: int) -> Path:
         """The folder of one worker's TensorBoard events."""

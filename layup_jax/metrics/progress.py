@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 
 from layup_jax.config import StopConfig
 from layup_jax.metrics.console import open_console
-from layup_jax.metrics.records import EvaluationRecord, Line, StepRecord
+from layup_jax.metrics.records import EvaluationRecord, Line, NoteRecord, StepRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +75,9 @@ class Progress:
         """Takes the newest line of rank 0, and draws if it is time or an accuracy is new."""
         if self._closed:
             return
+        if isinstance(line, NoteRecord):
+            self._say(line.text)
+            return
         if isinstance(line, EvaluationRecord):
             accuracy = line.mean_test_accuracy
             self._accuracy = line.test_accuracy if accuracy is None else accuracy
@@ -101,7 +104,11 @@ class Progress:
         """Closes."""
         self.close()
 
-    def _draw(self, line: Line) -> None:
+    def _say(self, text: str) -> None:
+        """Prints a line that stays, above the bar if there is one."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _draw(self, line: StepRecord | EvaluationRecord) -> None:
         self._measure()
         text = "  ".join([self._position(line), f"{line.train_seconds:.1f} s", *self._numbers()])
         if self._bar is not None:
@@ -129,7 +136,7 @@ class Progress:
         elapsed = self._now() - self._started
         return min(max(_LINE_SECONDS, elapsed / _LINES_PER_RUN), _LONGEST_LINE_SECONDS)
 
-    def _position(self, line: Line) -> str:
+    def _position(self, line: StepRecord | EvaluationRecord) -> str:
         if self._stop.steps is not None:
             return f"step {line.step}/{self._stop.steps}"
         if self._stop.samples is not None and self._step is not None:
@@ -138,14 +145,14 @@ class Progress:
             return f"step {line.step}  {done}"
         return f"step {line.step}"
 
-    def _samples(self, line: Line) -> int:
+    def _samples(self, line: StepRecord | EvaluationRecord) -> int:
         """Of all workers at that step, as far as rank 0 can tell; never above where they stop."""
         if self._step is None or self._stop.samples is None:
             return 0
         per_step = self._step.samples * self._workers / self._step.step
         return min(round(per_step * line.step), self._stop.samples)
 
-    def _fraction(self, line: Line) -> float:
+    def _fraction(self, line: StepRecord | EvaluationRecord) -> float:
         fractions = [0.0]
         if self._stop.steps:
             fractions.append(line.step / self._stop.steps)

@@ -1,6 +1,6 @@
-"""What a run measures: the two kinds of line in metrics.jsonl, and the content of summary.json.
+"""What a run measures: the three kinds of line in metrics.jsonl, and the content of summary.json.
 
-Nouns: `StepRecord`, `EvaluationRecord` (lines), `RunSummary` (one per run).
+Nouns: `StepRecord`, `EvaluationRecord`, `NoteRecord` (lines), `RunSummary` (one per run).
 
     line = encode(StepRecord(rank=0, step=10, ...))   # {"kind": "step", "rank": 0, ...}
     assert decode(line) == StepRecord(rank=0, step=10, ...)
@@ -16,7 +16,16 @@ import typing
 from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
-WAITING_CAUSES = ("data", "store", "reply", "swap", "collective", "evaluation")
+WAITING_CAUSES = (
+    "data",
+    "store",
+    "queue_full",
+    "queue_empty",
+    "reply",
+    "swap",
+    "collective",
+    "evaluation",
+)
 _NOT_FINITE = ("nan", "inf", "-inf")
 
 
@@ -35,7 +44,7 @@ class StepRecord(NamedTuple):
       messages_sent: total; pushes and one-segment exchanges.
       messages_received: total.
       sent_bytes: total, of parameters and weights, without protocol messages.
-      waiting_seconds: total, per cause in `WAITING_CAUSES`.
+      waiting_seconds: total of all threads, per cause in `WAITING_CAUSES`.
       push_sum_weight_min: least over segments; None where the algorithm has no push-sum.
       push_sum_weight_max: greatest over segments; None likewise.
     """
@@ -82,6 +91,24 @@ class EvaluationRecord(NamedTuple):
     consensus_distance: float | None = None
 
 
+class NoteRecord(NamedTuple):
+    """One worker has changed something by itself, and says why.
+
+    Attributes:
+      rank: of the worker, from 0.
+      step: steps that this worker had finished.
+      train_seconds: of training since the start.
+      text: what and why.
+    """
+
+    kind = "note"
+
+    rank: int
+    step: int
+    train_seconds: float
+    text: str
+
+
 class RunSummary(NamedTuple):
     """What is worth knowing after a run, over all workers.
 
@@ -112,6 +139,16 @@ class RunSummary(NamedTuple):
       time_to_target_seconds: of training; None if it was not reached.
       status: finished, interrupted or failed.
       failure: one sentence; None unless status is failed.
+      schedule: of forward and backward passes, in words.
+      staleness_histogram: for each segment how many updates of all workers were 0, 1, 2, ... versions
+        stale; the last count holds what is above it too, if there are 65.
+      forward_seconds: mean of a forward pass; None where passes are not separate, here and below.
+      backward_seconds: mean of a backward pass, updates included.
+      update_delay_seconds: mean over segments of the time from the start of a backward pass to that of
+        the segment's own part in it; with one segment to its update.
+      update_delay_predicted_seconds: the same in theory, see `layup_jax.staleness`.
+      queue_depth_mean: tapes that a backward thread found waiting, its own included.
+      tapes_alive_max: most tapes of a worker at once.
     """
 
     algorithm: str
@@ -139,9 +176,20 @@ class RunSummary(NamedTuple):
     time_to_target_seconds: float | None
     status: typing.Literal["finished", "interrupted", "failed"]
     failure: str | None = None
+    schedule: str = "interleaved"
+    staleness_histogram: tuple[tuple[int, ...], ...] = ()
+    forward_seconds: float | None = None
+    backward_seconds: float | None = None
+    update_delay_seconds: float | None = None
+    update_delay_predicted_seconds: float | None = None
+    queue_depth_mean: float | None = None
+    tapes_alive_max: int = 1
 
 
-Line: TypeAlias = StepRecord | EvaluationRecord
+Line: TypeAlias = StepRecord | EvaluationRecord | NoteRecord
+_KINDS: Mapping[str, type[Line]] = {
+    each.kind: each for each in (StepRecord, EvaluationRecord, NoteRecord)
+}
 
 
 def encode(line: Line) -> dict[str, Any]:
@@ -156,7 +204,7 @@ def decode(mapping: Mapping[str, Any]) -> Line:
       KeyError, TypeError: not the mapping of a line.
     """
     values = dict(mapping)
-    record_type = {"step": StepRecord, "evaluation": EvaluationRecord}[values.pop("kind")]
+    record_type = _KINDS[values.pop("kind")]
     return record_type(**{key: _restored(value) for key, value in values.items()})
 
 

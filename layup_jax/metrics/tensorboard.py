@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from layup_jax.errors import ConfigError
-from layup_jax.metrics.records import Line, StepRecord
+from layup_jax.metrics.records import EvaluationRecord, Line, NoteRecord, StepRecord
 
 
 class TensorBoardWriter:
@@ -50,7 +50,12 @@ class TensorBoardWriter:
         self._append(file_version="brain.Event:2")
 
     def write(self, line: Line) -> None:
-        """Appends the numbers of one line, all in one event; evaluations flush to disk."""
+        """Appends the numbers of one line, all in one event; evaluations flush to disk.
+
+        Notes have no numbers and are left out.
+        """
+        if isinstance(line, NoteRecord):
+            return
         values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in _scalars(line)]
         self._append(step=line.step, summary=self._summary(value=values))
         if not isinstance(line, StepRecord):
@@ -76,7 +81,7 @@ class TensorBoardWriter:
         self._file.write(event.SerializeToString())
 
 
-def _scalars(line: Line) -> Iterator[tuple[str, float]]:
+def _scalars(line: StepRecord | EvaluationRecord) -> Iterator[tuple[str, float]]:
     """Tag and value of each number in a line; None is left out."""
     values = line._asdict()
     for key in ("rank", "step"):

@@ -1,33 +1,21 @@
 """One compute thread: forward, then backward, again and again. LayUp's default schedule.
 
-pipeline = Interleaved(engine, store, clock, on_update=outbox.ask)
-result = pipeline.step(batch, Moment(seed, rank, step))
+pipeline = Interleaved(Parts(engine, store, clock, on_update=outbox.ask))
+for result in pipeline.run(works):
+    ...
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+import threading
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from layup_jax.clock import Clock
-from layup_jax.engine.engine import Engine, Moment, Tape
-from layup_jax.errors import NonFiniteError
-from layup_jax.store import ParameterStore
-from layup_jax.tree import all_finite
+from layup_jax.engine.engine import Moment, Tape
+from layup_jax.engine.recording import Event
+from layup_jax.pipeline.base import Parts, PipelineStatistics, StepResult, Work
+from layup_jax.pipeline.finite import is_known, require_finite
 from layup_jax.types import Array, PyTree, SegmentUpdated
-
-
-class StepResult(NamedTuple):
-    """What one training step leaves for the metrics.
-
-    Attributes:
-      loss: scalar, possibly still being computed.
-      staleness: for each segment, writes by others between its forward read and its own update.
-    """
-
-    loss: Array
-    staleness: tuple[int, ...]
 
 
 class _Checkable(NamedTuple):
@@ -47,51 +35,59 @@ class Interleaved:
     Threads: one only. Blocks: while a segment is being written by the communication thread.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        store: ParameterStore,
-        clock: Clock,
-        on_update: Callable[[SegmentUpdated], None],
-        before_read: Callable[[int, int], None] | None = None,
-    ):
-        """Takes what it works on.
-
-        Args:
-          engine: of the model.
-          store: of the worker.
-          clock: the time that updates are given.
-          on_update: called right after each segment's update.
-          before_read: called with segment and step before a forward pass reads the segment; None
-            where nothing has to be merged first.
-        """
-        self._engine = engine
-        self._store = store
-        self._clock = clock
-        self._on_update = on_update
-        self._before_read = before_read
+    def __init__(self, parts: Parts):
+        """Takes what it works on."""
+        self._parts = parts
+        self._engine = parts.engine
+        self._store = parts.store
         self._previous: _Checkable | None = None
+        self._thread: int | None = None
 
-    def step(self, batch: PyTree, moment: Moment) -> StepResult:
-        """Trains on one batch (a record with `inputs`).
+    def warm_up(self, work: Work) -> None:
+        """Two steps: the second has the states that the first made."""
+        for _ in Interleaved(self._parts.quiet()).run([work, work]):
+            pass
+
+    def run(self, works: Iterable[Work]) -> Iterator[StepResult]:
+        """Trains on one work after the other.
 
         Raises:
-          NonFiniteError: the loss of this step, or where dispatch is asynchronous of the step before
+          NonFiniteError: the loss of a step, or where dispatch is asynchronous of the step before
             it, is not a finite number.
         """
-        self._require_finite(self._previous)
-        tape = self._forward(batch, moment)
-        loss, cotangent = self._turn(tape, batch)
-        if loss.is_ready():  # pyright: ignore[reportAttributeAccessIssue]  # jax.Array has it
-            self._require_finite(_Checkable(moment.step, loss, tape))
-            self._previous = None
+        self._thread = threading.get_ident()
+        for work in works:
+            yield self.step(work)
+        self.finish()
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    def describe(self) -> str:
+        """Its name."""
+        return "interleaved"
+
+    def statistics(self) -> PipelineStatistics:
+        """Of the thread that ran it."""
+        threads = set() if self._thread is None else {self._thread}
+        return PipelineStatistics(self._store.waited_seconds(threads))
+
+    def step(self, work: Work) -> StepResult:
+        """One work of `run`."""
+        self.finish()
+        self._parts.delays.before_forward()
+        tape = self._forward(work.batch, work.moment)
+        self._parts.delays.before_backward()
+        loss, cotangent = self._turn(tape, work.batch)
+        if is_known(loss):
+            self._require_finite(_Checkable(work.moment.step, loss, tape))
         else:
-            self._previous = _Checkable(moment.step, loss, None)
+            self._previous = _Checkable(work.moment.step, loss, None)
         staleness = [0]
         for segment in reversed(range(len(self._engine) - 1)):
             cotangent, stale = self._backward(tape, segment, cotangent)
             staleness.append(stale)
-        return StepResult(loss, tuple(reversed(staleness)))
+        return StepResult(loss, tuple(reversed(staleness)), work.samples)
 
     def _forward(self, batch: PyTree, moment: Moment) -> Tape:
         records = []
@@ -99,68 +95,56 @@ class Interleaved:
         for segment in range(len(self._engine) - 1):
             self._prepare(segment, moment)
             state, version = self._store.read(segment)
+            self._parts.record(Event("forward", segment, moment.step, version=version))
             model_state, passed = self._engine.forward(segment, state, outputs, batch, moment)
             outputs = passed.outputs
             records.append((passed, model_state, version))
         passed, model_states, versions = zip(*records, strict=True) if records else ((), (), ())
         return Tape(moment, passed, model_states, versions, outputs)
 
-    def finish(self) -> None:
-        """Checks the last step's loss.
-
-        Raises:
-          NonFiniteError: it is not finite.
-        """
-        self._require_finite(self._previous)
-
     def _prepare(self, segment: int, moment: Moment) -> None:
-        if self._before_read is not None:
-            self._before_read(segment, moment.step)
+        if self._parts.settle is not None:
+            self._parts.settle(segment, moment.step)
 
     def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, list[Array]]:
         last = len(self._engine) - 1
         self._prepare(last, tape.moment)
 
         def write(state):
-            now = self._clock.now()
+            now = self._parts.clock.now()
+            self._parts.record(Event("turn", last, tape.moment.step, now=now))
             after, loss, cotangent = self._engine.turn(state, tape.outputs, batch, tape.moment, now)
             return after, (loss, cotangent)
 
         (loss, cotangent), _ = self._store.update(last, write)
-        self._on_update(SegmentUpdated(last, tape.moment.step))
+        self._parts.on_update(SegmentUpdated(last, tape.moment.step))
         return loss, cotangent
 
     def _backward(
         self, tape: Tape, segment: int, cotangent: list[Array]
     ) -> tuple[list[Array], int]:
         def write(state):
-            now = self._clock.now()
+            now = self._parts.clock.now()
+            self._parts.record(Event("backward", segment, tape.moment.step, now=now))
             after, inputs = self._engine.backward(
                 segment, state, tape.passed[segment], cotangent, now
             )
             return after._replace(model_state=tape.model_states[segment]), inputs
 
         inputs, version = self._store.update(segment, write)
-        self._on_update(SegmentUpdated(segment, tape.moment.step))
+        self._parts.on_update(SegmentUpdated(segment, tape.moment.step))
         return inputs, version - tape.versions[segment]
 
-    def _require_finite(self, checkable: _Checkable | None) -> None:
-        if checkable is None or math.isfinite(float(checkable.loss)):
-            return
-        first = self._first_non_finite(checkable.tape)
-        remedy = "lower the learning rate or clip gradients"
-        if checkable.step == 0:
-            remedy = "look at the inputs and labels"
-        raise NonFiniteError(
-            f"the loss must be finite, got {float(checkable.loss)} at step {checkable.step}, first "
-            f"non-finite in segment {first} ({self._engine.segments[first].name}); {remedy}"
-        )
+    def finish(self) -> None:
+        """Checks the last step's loss, if that was not known yet."""
+        if self._previous is not None:
+            self._require_finite(self._previous)
+            self._previous = None
 
-    def _first_non_finite(self, tape: Tape | None) -> int:
-        """The first segment with non-finite outputs; without a tape, with non-finite parameters."""
+    def _require_finite(self, checkable: _Checkable) -> None:
+        tape = checkable.tape
         if tape is not None:
             values = [passed.outputs for passed in tape.passed]
         else:
             values = [state.params for state in self._store.snapshot()]
-        broken = [index for index, tree in enumerate(values) if not all_finite(tree)]
-        return broken[0] if broken else len(self._engine) - 1
+        require_finite(checkable.loss, checkable.step, self._engine, values)

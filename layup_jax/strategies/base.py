@@ -14,7 +14,7 @@ import optax
 from layup_jax.draws import Draws
 from layup_jax.errors import ConfigError, ModelError
 from layup_jax.topology import Topology
-from layup_jax.types import Array, PyTree, Request, SegmentState, SegmentUpdated
+from layup_jax.types import Array, Asked, PyTree, Request, SegmentState, SegmentUpdated
 
 
 class Strategy(Protocol):
@@ -26,7 +26,8 @@ class Strategy(Protocol):
 
     Attributes:
       name: as in configurations and summaries.
-      asks: the kind of all its requests; None promises that `requests` is always empty.
+      asks: the kind of all its requests; None promises that `requests` is always empty. It is for
+        BackgroundAverage too, which is served without being asked for.
       weighted: whether `weight` differs between workers and travels with what is sent, so that nothing
         that was sent may be left out.
       mixing: name of the rule that merges what arrives; "none" if nothing does.
@@ -38,7 +39,7 @@ class Strategy(Protocol):
     mixing: str
 
     @property
-    def asks(self) -> type[Request] | None:
+    def asks(self) -> Asked:
         """See above."""
         ...
 
@@ -105,7 +106,7 @@ class OptaxStrategy:
     """
 
     name: str
-    asks: type[Request] | None = None
+    asks: Asked = None
     weighted = False
     mixing = "none"
 

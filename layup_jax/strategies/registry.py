@@ -18,6 +18,7 @@ from layup_jax.strategies.co2 import CO2, CO2Options
 from layup_jax.strategies.d_psgd import DPSGD
 from layup_jax.strategies.ddp import DDP
 from layup_jax.strategies.gosgd import GoSGD
+from layup_jax.strategies.lap_sgd import LAPSGD
 from layup_jax.strategies.layup import LayUpOptions, kind
 from layup_jax.strategies.local import Local
 from layup_jax.strategies.local_sgd import LocalSGD, Rounds
@@ -25,7 +26,7 @@ from layup_jax.strategies.outer import OuterOptimization, nesterov, slow_momentu
 from layup_jax.strategies.sgp import SGP
 from layup_jax.strategies.streaming_diloco import Streaming, StreamingDiLoCo
 from layup_jax.topology import Topology, make_topology
-from layup_jax.types import Request
+from layup_jax.types import Asked
 
 
 class Setup(NamedTuple):
@@ -54,6 +55,9 @@ class Method(NamedTuple):
       topology: that it has unless one is configured.
       partition: what "auto" means for it; None measures.
       is_whole: whether that is its partition whatever is configured.
+      pipeline: what "auto" means for it.
+      own_momentum: whether threads that share parameters have an optimizer state each.
+      is_partial: whether they alternate full and partial gradients.
     """
 
     summary: str
@@ -62,6 +66,9 @@ class Method(NamedTuple):
     topology: str = "complete"
     partition: str | None = None
     is_whole: bool = False
+    pipeline: str = "interleaved"
+    own_momentum: bool = True
+    is_partial: bool = False
 
 
 def _graph(setup: Setup) -> Topology:
@@ -86,6 +93,16 @@ def _outer(config: StrategyConfig, learning_rate: float, momentum: float) -> tup
 def _layup(setup: Setup) -> Strategy:
     options = _layup_options(setup.config)
     return kind(options)(setup.optimizer, _graph(setup), options)
+
+
+def _pd_asgd(setup: Setup) -> Strategy:
+    strategy = _layup(setup)
+    strategy.name = "pd_asgd"
+    return strategy
+
+
+def _lap_sgd(setup: Setup) -> Strategy:
+    return LAPSGD(setup.optimizer, setup.config.name)
 
 
 def _gosgd(setup: Setup) -> Strategy:
@@ -230,6 +247,34 @@ STRATEGIES = {
         _always(StreamingDiLoCo),
         _streaming_diloco,
     ),
+    "pd_asgd": Method(
+        "forward and backward passes in threads of their own, layers gossiped between workers",
+        lambda config: kind(_layup_options(config)),
+        _pd_asgd,
+        partition="layer",
+        pipeline="decoupled",
+    ),
+    "hogwild": Method(
+        "threads that update the same parameters, no communication between workers",
+        _always(Local),
+        _local,
+        pipeline="shared",
+        own_momentum=False,
+    ),
+    "lap_sgd": Method(
+        "threads with a momentum each on the same parameters, averaged between workers meanwhile",
+        _always(LAPSGD),
+        _lap_sgd,
+        pipeline="shared",
+    ),
+    "lpp_sgd": Method(
+        "LAP-SGD whose threads update only their part of the model in every second step",
+        _always(LAPSGD),
+        _lap_sgd,
+        partition="layer",
+        pipeline="shared",
+        is_partial=True,
+    ),
     "local": Method(
         "no communication, with the same engine: what communication is measured against",
         _always(Local),
@@ -254,7 +299,7 @@ def make_strategy(setup: Setup) -> Strategy:
     return STRATEGIES[setup.config.name].make(setup)
 
 
-def asks(config: StrategyConfig) -> type[Request] | None:
+def asks(config: StrategyConfig) -> Asked:
     """The kind of the configured algorithm's requests."""
     return STRATEGIES[config.name].kind(config).asks
 

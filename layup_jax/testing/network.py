@@ -25,6 +25,7 @@ from layup_jax.testing.messages import Messages, mean
 from layup_jax.types import (
     AllReduce,
     Array,
+    BackgroundAverage,
     Collective,
     Exchange,
     Gossip,
@@ -142,9 +143,15 @@ class Network:
         for segment in reversed(range(len(self.states[0]))):
             for rank in ranks:
                 event = SegmentUpdated(segment, self._steps)
-                for request in self._strategy.requests(event, Draws(0, rank)):
+                for request in self._requests(event, rank):
                     self._perform(rank, request, now)
         self._steps += 1
+
+    def _requests(self, event: SegmentUpdated, rank: int) -> tuple[Request, ...]:
+        """What the strategy asks for; averages in the background take a step to arrive."""
+        if self._strategy.asks is BackgroundAverage:
+            return (AllReduce(event.segment, due=1),)
+        return self._strategy.requests(event, Draws(0, rank))
 
     def stop(self, rank: int) -> None:
         """This worker takes no step any more, and asks for nothing."""

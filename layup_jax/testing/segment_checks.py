@@ -5,7 +5,7 @@ Parameters are of two dtypes, in a tuple of dictionaries of which one is empty, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,11 @@ from layup_jax.tree import decode, encode
 from layup_jax.types import (
     AllReduce,
     Array,
+    BackgroundAverage,
     Exchange,
-    NeighbourGather,
     Push,
     PyTree,
+    Request,
     SegmentState,
 )
 
@@ -66,7 +67,7 @@ def says_what_it_is(make: Make) -> None:
     strategy = _made(make)
     assert isinstance(strategy.name, str), f"name must be a string, got {strategy.name!r}"
     assert strategy.name, "name must not be empty"
-    kinds = (None, Push, Exchange, AllReduce, NeighbourGather)
+    kinds = (None, BackgroundAverage, *get_args(Request))
     assert strategy.asks in kinds, f"asks must be one of {kinds}, got {strategy.asks!r}"
     assert isinstance(strategy.weighted, bool), "weighted must be True or False"
     assert isinstance(strategy.mixing, str), "mixing must be a string"

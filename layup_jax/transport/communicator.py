@@ -19,6 +19,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from layup_jax.errors import PeerFailedError, TransportError
+from layup_jax.transport.averager import Averager
 from layup_jax.transport.base import Kind, Message, Pending, Transport
 from layup_jax.transport.collectives import Collectives
 from layup_jax.transport.handshake import Handshake
@@ -41,6 +42,14 @@ class Port(Protocol):
         """The vector to send now."""
         ...
 
+    def contribution(self, segment: int) -> Array:
+        """The vector to add to a sum over workers now."""
+        ...
+
+    def average(self, segment: int, total: Array | np.ndarray) -> None:
+        """Merges a sum."""
+        ...
+
     def incoming(self, segment: int, sent: Array | None, received: Array | np.ndarray) -> None:
         """Merges what arrived."""
         ...
@@ -55,6 +64,7 @@ class CommunicationOptions(NamedTuple):
       idle_seconds: longest sleep between two looks at the network when nothing happens.
       stop_seconds: how long `finish` waits for the other workers after a failure.
       samples: of all workers together, at which they stop; None never.
+      averages: whether all segments are averaged over all workers all the time.
     """
 
     share: float = 1.0
@@ -62,6 +72,7 @@ class CommunicationOptions(NamedTuple):
     idle_seconds: float = 0.002
     stop_seconds: float = 10.0
     samples: int | None = None
+    averages: bool = False
 
 
 class CommunicationStatistics(NamedTuple):
@@ -127,6 +138,8 @@ class Communicator:
         self._neighbours = sorted({*others} - {transport.rank})
         self._handshake = Handshake(transport, self._exchange)
         self._pacing = Pacing(options.share)
+        averages = options.averages and transport.size > 1
+        self._averager = Averager(port, self.collectives) if averages else None
         self._longest_idle = options.idle_seconds
         self._pushes: dict[int, list[Pending]] = {}
         self._controls: list[Pending] = []
@@ -234,7 +247,7 @@ class Communicator:
 
     def _is_awaited(self) -> bool:
         """Whether somebody may be waiting: a peer that spins in a swap, or a compute thread."""
-        return self._handshake.is_open or not self.collectives.are_idle
+        return self._handshake.is_open or not (self._averager or self.collectives.are_idle)
 
     def _step(self) -> bool:
         """Does what can be done now; whether there was anything."""
@@ -247,7 +260,22 @@ class Communicator:
         if not self._finishing.is_set():  # else others may be gone before they could take it
             self._controls += self.tally.advance()
         moved = self.collectives.advance()
-        return self._serve_outbox() or moved or message is not None
+        return self._average() or self._serve_outbox() or moved or message is not None
+
+    def _average(self) -> bool:
+        """Goes on with the averaging in the background, if there is any."""
+        if self._averager is None:
+            return False
+        averager = self._averager
+        starts = not (self._finishing.is_set() or self._failed) and self._pacing.ready()
+        if not (averager.has_come() or (starts and averager.is_free())):
+            return False
+        with self._pacing.work():
+            if averager.has_come():
+                averager.merge()
+            else:
+                averager.begin()
+        return True
 
     def _take(self, message: Message) -> None:
         if message.kind == Kind.PUSH:

@@ -51,6 +51,11 @@ CONFIGS = {
     "streaming-three": StrategyConfig(
         "streaming_diloco", period=10, fragments=3, delay_steps=3, outer_momentum=0.5
     ),
+    "lap_sgd": StrategyConfig("lap_sgd"),
+    "lpp_sgd": StrategyConfig("lpp_sgd"),
+    "pd_asgd": StrategyConfig("pd_asgd"),
+    "pd_asgd-push_sum": StrategyConfig("pd_asgd", mixing="push_sum"),
+    "hogwild": StrategyConfig("hogwild"),
     "local": StrategyConfig("local"),
     "fused": StrategyConfig("fused"),
 }

@@ -9,6 +9,7 @@ import tiny
 from layup_jax.clock import WallClock
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.models import partition_layers
+from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
 from layup_jax.types import Exchange, SegmentState
@@ -87,7 +88,9 @@ def test_a_step_yields_the_gradient_of_the_whole_model(double, name, spec):
     engine, batch = _engine(name, spec)
     loss, grads, model_states = _oracle(engine, batch)
     store = ParameterStore(engine.init())
-    result = Interleaved(engine, store, WallClock(), lambda event: None).step(batch, MOMENT)
+    result = Interleaved(Parts(engine, store, WallClock(), lambda event: None)).step(
+        Work(batch, MOMENT)
+    )
     _close(result.loss, loss)
     for index, state in enumerate(store.snapshot()):
         assert all(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(state.mixing))
@@ -142,7 +145,9 @@ def test_bfloat16_layers_pass_bfloat16_between_segments():
     model = tiny.LayeredModel([*tiny.mlp_model(2).layers[:1], *halve, tiny.mlp_model(2).layers[1]])
     engine = Engine(model, [(i, i + 1) for i in range(5)], tiny.loss, Keeper(Exchange))
     store, batch = ParameterStore(engine.init()), tiny.features()
-    result = Interleaved(engine, store, WallClock(), lambda event: None).step(batch, MOMENT)
+    result = Interleaved(Parts(engine, store, WallClock(), lambda event: None)).step(
+        Work(batch, MOMENT)
+    )
     assert np.isfinite(result.loss)
     grads = [state.mixing for state in store.snapshot()]
     assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype("float32")}

@@ -12,6 +12,7 @@ from layup_jax.clock import WallClock
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.models import LayeredModel, partition_layers
 from layup_jax.optimizers import decayed
+from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import LayUpOptions, Local, layup
@@ -43,9 +44,9 @@ def _trained(partition, strategy, batches):
     engine = Engine(LayeredModel(_layers()), partition, tiny.loss, strategy)
     states = [strategy.init(*tiny.widened(segment.init())) for segment in engine.segments]
     store, history = ParameterStore(states), []
-    pipeline = Interleaved(engine, store, WallClock(), lambda event: None)
+    pipeline = Interleaved(Parts(engine, store, WallClock(), lambda event: None))
     for step, batch in enumerate(batches):
-        result = pipeline.step(batch, Moment(0, 0, step))
+        result = pipeline.step(Work(batch, Moment(0, 0, step)))
         # Copies: a strategy that never communicates overwrites the parameters in place.
         params = [each for state in store.snapshot() for each in state.params]
         history.append((float(result.loss), jax.tree.map(np.array, params)))

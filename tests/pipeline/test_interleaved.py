@@ -12,6 +12,7 @@ from layup_jax.clock import WallClock
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.errors import NonFiniteError
 from layup_jax.models import LayeredModel
+from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import Local
@@ -38,7 +39,7 @@ class Bench:
         self.store = store(self.engine.init())
         self.events = []
         self._meanwhile = meanwhile or {}
-        self.pipeline = Interleaved(self.engine, self.store, WallClock(), self._announced)
+        self.pipeline = Interleaved(Parts(self.engine, self.store, WallClock(), self._announced))
 
     def _announced(self, event):
         self.events.append(event)
@@ -47,7 +48,7 @@ class Bench:
 
     def train(self, steps, batch=None):
         return [
-            self.pipeline.step(batch or tiny.features(seed=step), Moment(0, 0, step))
+            self.pipeline.step(Work(batch or tiny.features(seed=step), Moment(0, 0, step)))
             for step in range(steps)
         ]
 
@@ -73,10 +74,12 @@ def test_segments_are_updated_from_the_last_to_the_first():
 def test_a_segment_is_updated_when_it_is_announced():
     bench, versions = Bench(), []
     bench.pipeline = Interleaved(
-        bench.engine,
-        bench.store,
-        WallClock(),
-        lambda event: versions.append([bench.store.read(i).version for i in range(4)]),
+        Parts(
+            bench.engine,
+            bench.store,
+            WallClock(),
+            lambda event: versions.append([bench.store.read(i).version for i in range(4)]),
+        )
     )
     bench.train(1)
     assert versions == [[0, 0, 0, 1], [0, 0, 1, 1], [0, 1, 1, 1], [1, 1, 1, 1]]
@@ -149,7 +152,7 @@ def _refused(bench, batch, steps):
     """The message of the error that must come, on the step or when the next one begins."""
     with pytest.raises(NonFiniteError) as caught:
         for step in range(steps):
-            bench.pipeline.step(batch(step), Moment(0, 0, step))
+            bench.pipeline.step(Work(batch(step), Moment(0, 0, step)))
         bench.pipeline.finish()
     return str(caught.value)
 
@@ -193,7 +196,7 @@ def test_names_the_segment_that_overflows_first():
     batch = tiny.features()
     batch.inputs[0, 0] = 1e4
     with pytest.raises(NonFiniteError, match=r"step 0, first non-finite in segment 2 \(02-overfl"):
-        Bench(engine, store=Synchronous).pipeline.step(batch, Moment(0, 0, 0))
+        Bench(engine, store=Synchronous).pipeline.step(Work(batch, Moment(0, 0, 0)))
 
 
 def test_finishing_without_a_step_is_fine():

@@ -1,0 +1,252 @@
+"""PD-ASGD: what decoupling forward and backward passes gains on two cores, and what staleness costs.
+
+    python -m experiments.pd_asgd --out experiments/pd_asgd/results
+
+Times: interleaved and decoupled schedules in one process, in turn, XLA held to one thread for each.
+Accuracy: `layup train --config=configs/digits.py:NAME`, several seeds, the same number of samples each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.harness import (
+    Experiment,
+    ExperimentError,
+    arguments,
+    main,
+    paired_rounds,
+    positive,
+    run_process,
+    train,
+)
+from experiments.pd_asgd.bias import Job as BiasJob
+from experiments.pd_asgd.plot import PICTURES
+from experiments.pd_asgd.timing import AUTO, CASES, RATIOS, REFERENCE, Job
+from experiments.report import median_ratio
+from layup_jax.staleness import predicted_delay
+
+DEFAULT = "1:2"
+HEADLINE = "conv"
+_ONE_THREAD = ("env", "NPROC=1", "XLA_FLAGS=--xla_cpu_multi_thread_eigen=false")
+_TIMEOUT_SECONDS = 1800.0
+_RUN_SECONDS = 120.0
+_CONFIG = "configs/digits.py"
+
+
+def _ratio(ratio: str, partition: str) -> tuple[str, ...]:
+    return (f"--config.threads.ratio={ratio}", f"--config.partition={partition}")
+
+
+# Name -> (what stands after the colon of configs/digits.py, overrides, workers).
+ACCURACY: dict[str, tuple[str, tuple[str, ...], int]] = {
+    "synchronous SGD": ("local", ("--config.partition=layer",), 1),
+    **{f"PD-ASGD {ratio}": ("pd_asgd", _ratio(ratio, "layer"), 1) for ratio in (*RATIOS, AUTO)},
+    "PD-ASGD 1:2, live weights": (
+        "pd_asgd",
+        (*_ratio("1:2", "layer"), "--config.threads.weights=live"),
+        1,
+    ),
+    **{f"D-ASGD {ratio}": ("pd_asgd", _ratio(ratio, "model"), 1) for ratio in RATIOS},
+    "Hogwild!, 2 threads": ("hogwild", (), 1),
+    "LAP-SGD, 2 threads": ("lap_sgd", (), 1),
+    "LPP-SGD, 2 threads": ("lpp_sgd", (), 1),
+    "DDP, 4 workers": ("ddp", (), 4),
+    "PD-ASGD, LayUp's gossip, 4 workers": ("pd_asgd", (), 4),
+    "PD-ASGD, LAP-SGD's averager, 4 workers": ("lap_sgd", ("--config.pipeline=decoupled",), 4),
+    "LAP-SGD, 4 workers": ("lap_sgd", (), 4),
+    "LPP-SGD, 4 workers": ("lpp_sgd", (), 4),
+}
+
+
+def measure(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Times of all networks, the bias on two runs, and accuracies."""
+    cases = {name: summarise_case(_timed(name, options)) for name in CASES}
+    rates = (0.01,) if options.smoke else (0.01, 0.003)
+    steps = 10 if options.smoke else BiasJob._field_defaults["steps"]
+    bias = [_biased(BiasJob(rate, steps, options.seed)) for rate in rates]
+    return {
+        **headline(cases[HEADLINE]),
+        "cases": cases,
+        "bias": bias,
+        "accuracy": _accuracies(options),
+    }
+
+
+def headline(case: Mapping[str, Any]) -> dict[str, float]:
+    """The three numbers of the convolutional network, layer by layer."""
+    rows = case["schedules"]
+    default = rows[f"{DEFAULT} layer"]
+    return {
+        "decoupled_over_interleaved": default["over_interleaved"],
+        "staleness_measured_over_predicted": default["staleness_measured_over_predicted"],
+        "auto_over_best": case["auto_over_best"],
+    }
+
+
+def summarise_case(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of one network, from what its process printed."""
+    blocks = measured["blocks"]
+    rows = {name: _row(name, measured) for name in blocks}
+    layer = {ratio: _seconds(blocks[f"{ratio} layer"]) for ratio in (*RATIOS, AUTO)}
+    best = min(RATIOS, key=lambda ratio: statistics.median(layer[ratio]))
+    return {
+        "backward_over_forward": rows["1:1 layer"]["beta"],
+        "best_ratio": best,
+        "auto_over_best": median_ratio(layer[best], layer[AUTO]),
+        "auto": measured["reasons"][f"{AUTO} layer"],
+        **{
+            name: measured[name]
+            for name in ("batch_size", "segments", "cores", "step_flops", "peak_flops_per_core")
+        },
+        "schedules": rows,
+    }
+
+
+def _seconds(blocks: Sequence[Mapping[str, float]]) -> list[float]:
+    return [block["step_seconds"] for block in blocks]
+
+
+def _row(name: str, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """One schedule: medians over blocks, ratios within rounds."""
+    blocks, partition = measured["blocks"][name], name.rpartition(" ")[2]
+    seconds = _seconds(blocks)
+    reference = _seconds(measured["blocks"][f"{REFERENCE} {partition}"])
+    step_seconds = statistics.median(seconds)
+    peak = measured["peak_flops_per_core"] * measured["cores"]
+    row = {
+        "schedule": measured["schedules"][name],
+        "step_seconds": step_seconds,
+        "samples_per_second": measured["batch_size"] / step_seconds,
+        "mfu": measured["step_flops"] / step_seconds / peak,
+        "over_interleaved": median_ratio(reference, seconds),
+        "cores_busy": statistics.median(block["cores_busy"] for block in blocks),
+        "staleness_histogram": measured["staleness_histograms"][name],
+        "rounds": blocks,
+    }
+    if blocks[0]["forward_seconds"] is None:
+        return row
+    times = {
+        key: statistics.median(block[key] for block in blocks)
+        for key in (
+            "forward_seconds",
+            "backward_seconds",
+            "full_seconds",
+            "empty_seconds",
+            "slot_seconds",
+        )
+    }
+    segments = 1 if partition == "model" else measured["segments"]
+    delay = blocks[-1]["delay_seconds"]  # a mean since the start
+    forward = statistics.fmean(block["forward_seconds"] for block in blocks)
+    backward = statistics.fmean(block["backward_seconds"] for block in blocks)
+    predicted = predicted_delay(forward, backward, segments)
+    return (
+        row
+        | times
+        | {
+            "beta": backward / forward,
+            "update_delay_seconds": delay,
+            "update_delay_predicted_seconds": predicted,
+            "staleness_measured_over_predicted": delay / predicted,
+            "staleness_versions_mean": _mean_of(measured["staleness_histograms"][name]),
+        }
+    )
+
+
+def _mean_of(histogram: Sequence[Sequence[int]]) -> float:
+    counts = [sum(column) for column in zip(*histogram, strict=True)]
+    return sum(versions * count for versions, count in enumerate(counts)) / sum(counts)
+
+
+def _timed(case: str, options: argparse.Namespace) -> Any:
+    job = Job(case, options.rounds, options.steps, options.seed)
+    sys.stderr.write(f"timing {case} ...\n")
+    command = [*_ONE_THREAD, sys.executable, "-m", "experiments.pd_asgd.timing"]
+    output = run_process(
+        [*command, json.dumps(job._asdict())],
+        what=f"timing {case}",
+        timeout_seconds=_TIMEOUT_SECONDS,
+    )
+    return json.loads(output)
+
+
+def _biased(job: BiasJob) -> Any:
+    sys.stderr.write(f"measuring the bias at learning rate {job.learning_rate} ...\n")
+    command = [*_ONE_THREAD, sys.executable, "-m", "experiments.pd_asgd.bias"]
+    output = run_process(
+        [*command, json.dumps(job._asdict())],
+        what="measuring the bias",
+        timeout_seconds=_TIMEOUT_SECONDS,
+    )
+    return json.loads(output)
+
+
+def _accuracies(options: argparse.Namespace) -> dict[str, Any]:
+    names = list(ACCURACY)[:2] if options.smoke else list(ACCURACY)
+    with tempfile.TemporaryDirectory(prefix="layup-pd-asgd-") as folder:
+        rounds = paired_rounds(
+            {
+                name: partial(_accuracy, name, Path(folder), itertools.count(options.seed))
+                for name in names
+            },
+            rounds=1 if options.smoke else options.seeds,
+            seed=options.seed,
+        )
+    return {name: summarise_accuracy(runs) for name, runs in rounds.items()}
+
+
+def summarise_accuracy(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """Mean and sample standard deviation over seeds."""
+    found = [run["test_accuracy"] for run in runs]
+    return {
+        "test_accuracy": statistics.fmean(found),
+        "spread": statistics.stdev(found) if len(found) > 1 else None,
+        "staleness_mean": statistics.fmean(run["staleness_mean"] for run in runs),
+        "runs": list(runs),
+    }
+
+
+def _accuracy(name: str, folder: Path, seeds: Iterator[int]) -> dict[str, float]:
+    method, overrides, workers = ACCURACY[name]
+    summary = train(
+        f"{_CONFIG}:{method}",
+        [f"--config.seed={next(seeds)}", "--config.evaluation.every_steps=0", *overrides],
+        folder=folder,
+        workers=workers,
+        seconds=_RUN_SECONDS,
+    )
+    if summary.test_accuracy is None:
+        raise ExperimentError(f"{name} must be evaluated, got no accuracy; run it by hand")
+    return {
+        "test_accuracy": summary.test_accuracy,
+        "staleness_mean": summary.staleness_mean,
+        "samples": summary.samples_total,
+        "samples_per_second": summary.samples_per_second,
+    }
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = arguments("pd_asgd", __doc__, rounds=15)
+    parser.add_argument("--steps", type=positive(int), metavar="N", help="of a block; default: 30")
+    parser.add_argument("--seeds", type=positive(int), default=5, metavar="N")
+    return parser
+
+
+def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
+    if options.steps is None:
+        options.steps = 3 if options.smoke else 30
+    return measure(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Experiment(_parser(), _measure, PICTURES)))

@@ -1,0 +1,253 @@
+"""A recorded run again, on one thread, to the last bit: how a bug of an asynchronous run is debugged.
+
+states = Replay(engine, recording, draws).run(batches)
+assert digest(states) == expected
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from layup_jax.draws import Draws
+from layup_jax.engine.engine import Engine, Moment
+from layup_jax.engine.program import Passed
+from layup_jax.engine.recording import READS, Event, Recording
+from layup_jax.engine.residuals import Residuals
+from layup_jax.engine.wire import bare, updated
+from layup_jax.types import Array, PyTree, SegmentState
+
+Observer = Callable[[Event, SegmentState], None]
+
+
+class _Step:
+    """A step under way: the forward pass so far, and how far the backward pass has come."""
+
+    def __init__(self, batch: PyTree, segments: int):
+        self.batch = batch
+        self.outputs = batch.inputs
+        self.passed: list[Passed] = []
+        self.model_states: list[PyTree] = []
+        self.cotangent: list[Array] | None = None
+        self.position = segments - 1  # the next segment of the backward pass
+        self.gradients: dict[int, PyTree] = {}
+
+
+class _Kept(NamedTuple):
+    """Versions of one segment: the newest, and those that will still be read."""
+
+    states: dict[int, SegmentState]
+    newest: list[int]
+
+
+class Replay:
+    """Runs the events of a recording in their order.
+
+    Threads: one. Holds old versions only as long as a recorded read still needs them.
+    """
+
+    def __init__(self, engine: Engine, recording: Recording, draws: Draws):
+        """Takes an engine of the same model, partition and strategy, and whose run it was."""
+        self._engine = engine
+        self._recording = recording
+        self._draws = draws
+        self._reads = Counter(
+            (each.segment, each.version) for each in recording.events if each.kind in READS
+        )
+        self._segments = [_Kept({0: state}, [0]) for state in engine.init()]
+        self._last = {event.step: index for index, event in enumerate(recording.events)}
+        self._own: dict[int, list[PyTree]] = {}
+        self._steps: dict[int, _Step] = {}
+        self._fetched = 0
+
+    def run(
+        self, batches: Iterator[PyTree], observe: Observer | None = None
+    ) -> tuple[SegmentState, ...]:
+        """Runs everything.
+
+        Args:
+          batches: the worker's, from its first step on.
+          observe: called after each event with it and the newest state of its segment.
+
+        Returns:
+          The final states.
+        """
+        for index, event in enumerate(self._recording.events):
+            if event.step >= 0:
+                self._fetch(batches, event.step)
+            getattr(self, f"_{event.kind}")(event)
+            if observe is not None:
+                observe(event, self.newest(event.segment))
+            if index == self._last[event.step]:
+                self._steps.pop(event.step, None)
+        return tuple(self.newest(segment) for segment in range(len(self._engine)))
+
+    def newest(self, segment: int) -> SegmentState:
+        """The state of a segment after the events so far."""
+        kept = self._segments[segment]
+        return kept.states[kept.newest[0]]
+
+    def _fetch(self, batches: Iterator[PyTree], step: int) -> None:
+        while self._fetched <= step:
+            self._steps[self._fetched] = _Step(next(batches), len(self._engine))
+            self._fetched += 1
+
+    def _read(self, event: Event) -> SegmentState:
+        key = (event.segment, event.version)
+        kept = self._segments[event.segment]
+        state = kept.states[event.version]
+        self._reads[key] -= 1
+        if not self._reads[key] and event.version != kept.newest[0]:
+            del kept.states[event.version]
+        return state
+
+    def _write(self, segment: int, after: SegmentState) -> None:
+        kept = self._segments[segment]
+        version = kept.newest[0]
+        if after is kept.states[version]:
+            return
+        if not self._reads[segment, version]:
+            del kept.states[version]
+        kept.newest[0] = version + 1
+        kept.states[version + 1] = after
+
+    def _moment(self, event: Event) -> Moment:
+        return Moment(*self._draws, event.step)
+
+    def _forward(self, event: Event) -> None:
+        self._pass_through(event, self._engine.forward)
+
+    def _advance(self, event: Event) -> None:
+        self._pass_through(event, self._engine.advance)
+
+    def _pass_through(self, event: Event, run: Callable) -> None:
+        step, state = self._steps[event.step], self._read(event)
+        model_state, passed = run(
+            event.segment, state, step.outputs, step.batch, self._moment(event)
+        )
+        step.outputs = passed.outputs
+        step.passed.append(passed)
+        step.model_states.append(model_state)
+
+    def _linearise(self, event: Event) -> None:
+        step, state = self._steps[event.step], self._read(event)
+        self._skip_to(event)
+        passed = step.passed[event.segment]
+        gradient, step.cotangent = self._engine.gradient_at(
+            event.segment, state, passed, step.cotangent, self._moment(event)
+        )
+        step.gradients[event.segment] = gradient
+        step.position = event.segment - 1
+
+    def _apply(self, event: Event) -> None:
+        step = self._steps[event.step]
+        if event.segment not in step.gradients:
+            self._skip_to(event)
+            passed = step.passed[event.segment]
+            gradient, step.cotangent = self._engine.gradient(event.segment, passed, step.cotangent)
+            step.gradients[event.segment] = gradient
+            step.position = event.segment - 1
+        after = self._engine.apply(
+            event.segment,
+            self.newest(event.segment),
+            step.gradients.pop(event.segment),
+            event.now,
+            self._own_states(event.thread),
+        )
+        model_state = step.model_states[event.segment]
+        self._write(event.segment, after._replace(model_state=model_state))
+
+    def _own_states(self, thread: int) -> list[PyTree] | None:
+        if thread < 0:
+            return None
+        if thread not in self._own:
+            self._own[thread] = self._engine.fresh_opt_states()
+        return self._own[thread]
+
+    def _skip_to(self, event: Event) -> None:
+        """The backward pass of segments that were not updated in this step."""
+        step = self._steps[event.step]
+        while step.position > event.segment:
+            passed = step.passed[step.position]
+            step.cotangent = self._engine.cotangent(step.position, passed, step.cotangent)
+            step.position -= 1
+
+    def _turn(self, event: Event) -> None:
+        step = self._steps[event.step]
+        after, _, step.cotangent = self._engine.turn(
+            self.newest(event.segment), step.outputs, step.batch, self._moment(event), event.now
+        )
+        step.position = event.segment - 1
+        self._write(event.segment, after)
+
+    def _backward(self, event: Event) -> None:
+        self._skip_to(event)
+        step = self._steps[event.step]
+        after, cotangent = self._engine.backward(
+            event.segment,
+            self.newest(event.segment),
+            step.passed[event.segment],
+            step.cotangent,
+            event.now,
+            self._own_states(event.thread),
+        )
+        self._passed_back(event, after, cotangent)
+
+    def _backward_at(self, event: Event) -> None:
+        self._skip_to(event)
+        step = self._steps[event.step]
+        after, cotangent = self._engine.backward_at(
+            event.segment,
+            self.newest(event.segment),
+            step.passed[event.segment],
+            step.cotangent,
+            self._moment(event),
+            event.now,
+        )
+        self._passed_back(event, after, cotangent)
+
+    def _passed_back(self, event: Event, after: SegmentState, cotangent: list[Array]) -> None:
+        step = self._steps[event.step]
+        step.cotangent, step.position = cotangent, event.segment - 1
+        model_state = step.model_states[event.segment]
+        self._write(event.segment, after._replace(model_state=model_state))
+
+    def _outgoing(self, event: Event) -> None:
+        self._give(event, self._engine.wire.outgoing)
+
+    def _contribution(self, event: Event) -> None:
+        self._give(event, self._engine.wire.contribution)
+
+    def _give(self, event: Event, compiled: Callable) -> None:
+        state = self.newest(event.segment)
+        given = bare(state)
+        changed, _ = compiled(given, event.now)
+        self._write(event.segment, updated(state, changed, given))
+
+    def _incoming(self, event: Event) -> None:
+        given = bare(self.newest(event.segment))
+        self._merge(event, given, self._received(event, given))
+
+    def _gathered(self, event: Event) -> None:
+        given = self.newest(event.segment)._replace(model_state=None)
+        self._merge(event, given, self._received(event, given))
+
+    def _average(self, event: Event) -> None:
+        given = self.newest(event.segment)._replace(model_state=None)
+        self._merge(event, given, self._summed(event, given))
+
+    def _background(self, event: Event) -> None:
+        given = bare(self.newest(event.segment))
+        self._merge(event, given, self._summed(event, given))
+
+    def _summed(self, event: Event, given: SegmentState) -> Residuals:
+        total = self._recording.messages[event.message].received
+        return self._engine.wire.average(given, total, event.now)
+
+    def _received(self, event: Event, given: SegmentState) -> Residuals:
+        message = self._recording.messages[event.message]
+        return self._engine.wire.incoming(given, message.sent, message.received, event.now)
+
+    def _merge(self, event: Event, given: SegmentState, changed: Residuals) -> None:
+        self._write(event.segment, updated(self.newest(event.segment), changed, given))

@@ -1,0 +1,205 @@
+"""Forward and backward passes for threads that share a store, and how long they take.
+
+passes = Passes(parts, weights="stored")
+tape = passes.forward(work)                           # any thread
+result = passes.backward(tape, turn)                  # any other
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from layup_jax.engine.engine import Tape
+from layup_jax.engine.recording import Event
+from layup_jax.pipeline.base import Parts, PassTimes, StepResult, Work
+from layup_jax.pipeline.devices import Placement
+from layup_jax.pipeline.finite import is_known, require_finite
+from layup_jax.types import Array, PyTree, SegmentUpdated
+
+
+class Turn(NamedTuple):
+    """How one backward pass is done.
+
+    Attributes:
+      number: of backward passes that this worker began before.
+      thread: whose it is, among its like.
+      chunk: segments to update; None for all. Those below it are not even differentiated.
+      own: the thread's optimizer states by segment; None uses the store's.
+    """
+
+    number: int
+    thread: int = 0
+    chunk: range | None = None
+    own: list[PyTree] | None = None
+
+    @property
+    def owner(self) -> int:
+        """Of `own`; -1 without."""
+        return -1 if self.own is None else self.thread
+
+
+class Passes:
+    """Passes of one worker, and how long they take.
+
+    Threads: any. Blocks: while a segment is being written by another thread.
+    """
+
+    def __init__(self, parts: Parts, weights: str, placement: Placement | None = None):
+        """Takes what to work on.
+
+        Args:
+          parts: of the worker.
+          weights: stored | live; the parameters at which a VJP is taken: those of the forward pass, or
+            the newest, with the inputs of the forward pass.
+          placement: of forward and backward threads on devices; None leaves everything where it is.
+        """
+        self._parts = parts
+        self._engine = parts.engine
+        self._is_live = weights == "live"
+        self._placement = placement or Placement()
+        self._is_apart = len(parts.engine) == 1 or self._placement.is_set
+        self._lock = threading.Lock()
+        self._forward_total, self._forwards = 0.0, 0
+        self._backward_total, self._backwards = 0.0, 0
+        self._started_total = np.zeros(len(parts.engine))
+        self._updated_total = np.zeros(len(parts.engine))
+        self._updates = np.zeros(len(parts.engine))
+
+    def forward(self, work: Work, thread: int = 0) -> Tape:
+        """A whole forward pass, loss included.
+
+        Raises:
+          NonFiniteError: the loss is known already, and not finite.
+        """
+        start = time.perf_counter()
+        kind = "advance" if self._is_live else "forward"
+        run = self._engine.advance if self._is_live else self._engine.forward
+        device = self._placement.forward_device(thread)
+        batch = self._placement.moved(work.batch, device)
+        outputs, records, moment = batch.inputs, [], work.moment
+        for segment in range(len(self._engine)):
+            state, version = self._parts.store.read(segment)
+            self._parts.record(Event(kind, segment, moment.step, version=version))
+            state = self._placement.mirrored(segment, state, device)
+            model_state, passed = run(segment, state, outputs, batch, moment)
+            outputs = passed.outputs
+            records.append((passed, model_state, version))
+        passed, model_states, versions = zip(*records, strict=True)
+        tape = Tape(moment, passed, model_states, versions, outputs)
+        if is_known(outputs):
+            self._check(tape)
+        with self._lock:
+            self._forward_total += time.perf_counter() - start
+            self._forwards += 1
+        return tape
+
+    def backward(self, tape: Tape, turn: Turn, samples: int) -> StepResult:
+        """A backward pass that updates each segment as soon as its gradient exists.
+
+        Waits for the loss where dispatch is asynchronous, so that what is not finite is never applied.
+
+        Raises:
+          NonFiniteError: the loss is not finite, and was not known before.
+        """
+        self._check(tape)
+        start = time.perf_counter()
+        segments = range(len(self._engine))
+        chunk = segments if turn.chunk is None else turn.chunk
+        staleness: list[int | None] = [None] * len(segments)
+        times = []
+        cotangent: list[Array] | None = None
+        device = self._placement.backward_device(turn.thread)
+        for segment in reversed(segments[chunk.start :]):
+            began = time.perf_counter() - start
+            passed = self._placement.moved(tape.passed[segment], device)
+            cotangent = self._placement.moved(cotangent, device)
+            if segment not in chunk:
+                cotangent = self._engine.cotangent(segment, passed, cotangent)
+                continue
+            update = self._apart if self._is_apart else self._at_once
+            cotangent, version = update(segment, passed, cotangent, tape, turn)
+            staleness[segment] = version - tape.versions[segment]
+            times.append((segment, began, time.perf_counter() - start))
+        self._count(time.perf_counter() - start, times)
+        return StepResult(tape.outputs, tuple(staleness), samples)
+
+    def _at_once(self, segment, passed, cotangent, tape: Tape, turn: Turn):
+        """VJP and update in one call."""
+
+        def write(state):
+            now, moment = self._parts.clock.now(), tape.moment
+            event = Event("backward", segment, moment.step, now=now, thread=turn.owner)
+            if self._is_live:
+                self._parts.record(event._replace(kind="backward_at"))
+                after, previous = self._engine.backward_at(
+                    segment, state, passed, cotangent, moment, now
+                )
+            else:
+                self._parts.record(event)
+                after, previous = self._engine.backward(
+                    segment, state, passed, cotangent, now, turn.own
+                )
+            return after._replace(model_state=tape.model_states[segment]), previous
+
+        return self._updated(segment, write, turn)
+
+    def _apart(self, segment, passed, cotangent, tape: Tape, turn: Turn):
+        """VJP on this thread's device, update where the parameters live."""
+        gradient, previous = self._gradient(segment, passed, cotangent, tape, turn)
+        gradient = self._placement.at_home(gradient)
+        model_state = self._placement.at_home(tape.model_states[segment])
+
+        def write(state):
+            now, step = self._parts.clock.now(), tape.moment.step
+            self._parts.record(Event("apply", segment, step, now=now, thread=turn.owner))
+            after = self._engine.apply(segment, state, gradient, now, turn.own)
+            return after._replace(model_state=model_state), previous
+
+        return self._updated(segment, write, turn)
+
+    def _gradient(self, segment, passed, cotangent, tape: Tape, turn: Turn):
+        if not self._is_live:
+            return self._engine.gradient(segment, passed, cotangent)
+        state, version = self._parts.store.read(segment)
+        self._parts.record(Event("linearise", segment, tape.moment.step, version=version))
+        state = self._placement.mirrored(
+            segment, state, self._placement.backward_device(turn.thread)
+        )
+        return self._engine.gradient_at(segment, state, passed, cotangent, tape.moment)
+
+    def _updated(self, segment: int, write, turn: Turn) -> tuple[list[Array], int]:
+        if self._parts.settle is not None:
+            self._parts.settle(segment, turn.number)
+        previous, version = self._parts.store.update(segment, write)
+        self._parts.on_update(SegmentUpdated(segment, turn.number))
+        return previous, version
+
+    def _check(self, tape: Tape) -> None:
+        values = [passed.outputs for passed in tape.passed]
+        require_finite(tape.outputs, tape.moment.step, self._engine, values)
+
+    def _count(self, seconds: float, times: list[tuple[int, float, float]]) -> None:
+        with self._lock:
+            self._backward_total += seconds
+            self._backwards += 1
+            for segment, began, updated in times:
+                self._started_total[segment] += began
+                self._updated_total[segment] += updated
+                self._updates[segment] += 1
+
+    def times(self) -> PassTimes | None:
+        """Means so far; None before the first step has ended."""
+        with self._lock:
+            if not self._backwards:
+                return None
+            updates = np.maximum(self._updates, 1)
+            return PassTimes(
+                forward_seconds=self._forward_total / self._forwards,
+                backward_seconds=self._backward_total / self._backwards,
+                started_seconds=tuple((self._started_total / updates).tolist()),
+                updated_seconds=tuple((self._updated_total / updates).tolist()),
+            )
