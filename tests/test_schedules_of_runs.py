@@ -17,7 +17,6 @@ from layup_jax.metrics.records import NoteRecord, StepRecord
 
 KEEPS_THE_SUM = [
     "pairwise",
-    "push_sum",
     "ad_psgd",
     "pd_asgd",
     "lap_sgd",
