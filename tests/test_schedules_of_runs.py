@@ -33,8 +33,16 @@ def no_thread_is_left():
     assert left == []
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("pipeline", ["decoupled", "shared"])
+SHARED = ("pairwise", "push_sum", "ddp", "sgp", "fused", "pd_asgd")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "pipeline"),
+    [
+        *((algorithm, "decoupled") for algorithm in ALGORITHMS),
+        *((algorithm, "shared") for algorithm in SHARED),
+    ],
+)
 def test_every_strategy_on_every_schedule(algorithm, pipeline):
     config = make_config(algorithm, pipeline=pipeline, threads={"ratio": "2:2"})
     sink = Sink()

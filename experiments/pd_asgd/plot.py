@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _ORDER = ("interleaved", "1:1", "1:2", "1:3", "auto")
 _PARTITIONS = {"layer": "layer by layer", "model": "whole model"}
+_SPENT = ("forward", "backward", "full", "empty", "slot")
 _SHOWN = 7  # versions in the histogram
 
 
@@ -61,7 +62,13 @@ def _draw_staleness(axes: Axes, case: Results) -> None:
 def table(results: Results) -> str:
     """All schedules, then the bias, then accuracies."""
     return "\n\n".join(
-        [_speeds(results), _summary(results), _bias(results), _accuracies(results["accuracy"])]
+        [
+            _speeds(results),
+            _summary(results),
+            _profile(results["cases"]["conv"]),
+            _bias(results),
+            _accuracies(results["accuracy"]),
+        ]
     )
 
 
@@ -130,6 +137,28 @@ def _summary(results: Results) -> str:
             f"{'; '.join(case['auto'])}."
         )
     return "\n".join(lines)
+
+
+def _profile(case: Results) -> str:
+    """Where the threads' time goes in a step of the convolutional network."""
+    header = (
+        "conv, layer by layer, ms a step",
+        "step",
+        "forward pass",
+        "backward pass",
+        "no place in the queue",
+        "no tape",
+        "at each other's segments",
+        "processor time",
+    )
+    rows = []
+    for ratio in _ORDER[1:]:
+        row = case["schedules"][f"{ratio} layer"]
+        seconds = [row["step_seconds"]]
+        seconds += [row[f"{name}_seconds"] for name in _SPENT]
+        seconds.append(row["step_seconds"] * row["cores_busy"])
+        rows.append([ratio, *(f"{each * 1e3:.1f}" for each in seconds)])
+    return markdown(header, rows)
 
 
 def _bias(results: Results) -> str:

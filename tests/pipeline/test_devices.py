@@ -11,7 +11,6 @@ from layup_jax.errors import ConfigError
 from layup_jax.pipeline.devices import Placement
 
 PROGRAM = """
-import itertools
 import jax, numpy as np
 import tiny
 from schedules import Bench, decoupled, endless_features, tiny_engine
@@ -21,8 +20,8 @@ from layup_jax.engine.replay import Replay
 from layup_jax.pipeline.devices import Placement
 
 assert len(jax.local_devices()) == 4
-for partition, weights, dropout in itertools.product(("layer", "model"), ("stored", "live"), (0.0, 0.5)):
-    engine = tiny_engine(partition, dropout)
+for partition, weights in (("layer", "stored"), ("model", "live")):
+    engine = tiny_engine(partition)
     plain = Bench(engine, decoupled(1, 1, 1, weights=weights))
     placed = Bench(
         engine, decoupled(2, 2, 2, weights=weights, placement=Placement((1, 2), (3, 0)))
