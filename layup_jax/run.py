@@ -24,6 +24,7 @@ from layup_jax.engine.recording import Recorded
 from layup_jax.errors import ConfigError, PeerFailedError
 from layup_jax.host import local_place
 from layup_jax.metrics.records import RunSummary
+from layup_jax.metrics.sink import Sink
 from layup_jax.models import partition_layers
 from layup_jax.models.check import check_model
 from layup_jax.models.partition import Partition, in_words
@@ -33,7 +34,7 @@ from layup_jax.task import Task
 from layup_jax.transport.base import Transport
 from layup_jax.transport.local import LocalTransport, local_transports, run_threads
 from layup_jax.tree import num_bytes
-from layup_jax.worker import Sink, Worker
+from layup_jax.worker import Worker
 
 Arrays = tuple[np.ndarray, np.ndarray]
 MakeStrategy = Callable[[optax.GradientTransformation, int], Strategy]

@@ -12,9 +12,9 @@ import numpy as np
 from layup_jax.config import RunConfig
 from layup_jax.metrics.records import RunSummary
 from layup_jax.pipeline.base import PassTimes
+from layup_jax.result import WorkerResult
 from layup_jax.staleness import measured_delay, predicted_delay
 from layup_jax.strategies import Strategy
-from layup_jax.worker import WorkerResult
 
 
 def push_sum_weight_error(weights: np.ndarray, workers: int) -> float:

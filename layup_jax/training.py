@@ -34,6 +34,7 @@ from layup_jax.metrics import (
     open_console,
     print_summary,
 )
+from layup_jax.metrics.sink import Sink
 from layup_jax.models import MODELS, LayeredModel
 from layup_jax.models.check import check_model
 from layup_jax.optimizers import learning_rate_schedule, make_optimizer
@@ -43,7 +44,6 @@ from layup_jax.strategies import Setup, advice, asks, make_strategy
 from layup_jax.task import Task
 from layup_jax.transport.base import Transport
 from layup_jax.types import Exchange
-from layup_jax.worker import Sink
 
 T = TypeVar("T")
 _SHARED_CORES_SHARE = 0.03  # of what a worker has of a core that it computes on

@@ -13,9 +13,9 @@ import itertools
 import resource
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
 
+from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
 from layup_jax.draws import Draws
@@ -28,22 +28,20 @@ from layup_jax.errors import PeerFailedError, TransportError
 from layup_jax.evaluations import Evaluations, Measured
 from layup_jax.host import allowed_cores, jax_platform
 from layup_jax.metrics.records import Line, NoteRecord, StepRecord
+from layup_jax.metrics.sink import Sink
 from layup_jax.models.partition import Partition
-from layup_jax.pipeline.base import Delays, Parts, Pipeline, PipelineStatistics, StepResult, Work
+from layup_jax.pipeline.base import Delays, Parts, Pipeline, StepResult, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.pipeline.make import make_pipeline
 from layup_jax.pipeline.ratio import measure_passes
+from layup_jax.result import WorkerResult
 from layup_jax.schedule import configured_schedule
 from layup_jax.steps import Steps
 from layup_jax.store import ParameterStore
 from layup_jax.strategies.base import Strategy
 from layup_jax.task import Task
 from layup_jax.transport.base import Transport
-from layup_jax.transport.communicator import (
-    CommunicationOptions,
-    CommunicationStatistics,
-    Communicator,
-)
+from layup_jax.transport.communicator import CommunicationOptions, Communicator
 from layup_jax.transport.outbox import Outbox
 from layup_jax.types import (
     AllReduce,
@@ -55,59 +53,8 @@ from layup_jax.types import (
     SegmentUpdated,
 )
 
-T = TypeVar("T")
 _COLLECTIVES = (AllReduce, NeighbourGather)
-_IDLE_SECONDS = {True: 0.004, False: 0.05}  # by whether the strategy asks for anything
-
-
-class Sink(Protocol):
-    """Where a worker's metrics go."""
-
-    def write(self, line: Line) -> None:
-        """Takes one line, on the compute thread; must be quick."""
-        ...
-
-    def close(self) -> None:
-        """Writes what is left."""
-        ...
-
-
-class WorkerResult(NamedTuple):
-    """What one worker reports at the end.
-
-    Attributes:
-      rank: of the worker.
-      interrupted: whether it was told to stop early.
-      failure: the sentence of what went wrong here; None if nothing did.
-      steps: trained.
-      samples: trained.
-      train_seconds: from start to last step, evaluation left out.
-      wall_seconds: from start until every worker had finished.
-      final: evaluation at the end; None after a failure.
-      time_to_target_seconds: of training until the mean model reached the target; rank 0 only.
-      staleness_mean: over steps and segments.
-      staleness_histogram: for each segment how many updates were 0, 1, 2, ... versions stale.
-      schedule: of passes, in words.
-      pipeline: what it has measured.
-      communication: counts of the communication thread.
-      peak_rss_bytes: largest resident memory of the process.
-    """
-
-    rank: int
-    interrupted: bool
-    failure: str | None
-    steps: int
-    samples: int
-    train_seconds: float
-    wall_seconds: float
-    final: Measured | None
-    time_to_target_seconds: float | None
-    staleness_mean: float
-    staleness_histogram: tuple[tuple[int, ...], ...]
-    schedule: str
-    pipeline: PipelineStatistics
-    communication: CommunicationStatistics
-    peak_rss_bytes: int
+_IDLE_SECONDS = {True: 0.004, False: 0.05}  # by whether workers have anything to tell each other
 
 
 class Worker:
@@ -116,7 +63,6 @@ class Worker:
     Threads: one calls `run`; the communication thread is started and ended inside.
 
     Attributes:
-      error: what ended `run` early, None if nothing did.
       recording: of what happened, if that is configured; complete once `run` has returned.
     """
 
@@ -131,7 +77,7 @@ class Worker:
         """Builds the parts; nothing is compiled or sent yet."""
         rank = transport.rank
         strategy = engine.strategy
-        self.error: BaseException | None = None
+        self._attempts = Attempts(transport)
         self._config = config
         self._transport = transport
         self._sinks = tuple(sinks)
@@ -160,9 +106,8 @@ class Worker:
         )
         self._schedule = configured_schedule(config)
         self._schedule.check_segments(len(engine))
-        self._pipeline: Pipeline = Interleaved(
-            self._parts()
-        )  # until the configured one is measured
+        # Until the configured one has been measured.
+        self._pipeline: Pipeline = Interleaved(self._parts())
         self._evaluations = Evaluations(
             engine.evaluator,
             strategy,
@@ -185,21 +130,21 @@ class Worker:
         Returns:
           The result; after a failure too, with the error in `self.error`.
         """
-        first = self._attempt(lambda: next(loader))
+        first = self._attempts.run(lambda: next(loader))
         if self.error is None:
-            self._attempt(lambda: self._warm_up(first))
+            self._attempts.run(lambda: self._warm_up(first))
         interrupted = False
-        if self._all_well():
+        if self._attempts.all_well():
             start = time.perf_counter()
             self._clock.restart()
             self._communicator.start()
             train = functools.partial(self._train, itertools.chain([first], loader), stop)
-            interrupted = bool(self._attempt(train))
+            interrupted = bool(self._attempts.run(train))
             seconds = self._clock.now()
             self._communicator.finish(failed=self.error is not None)
-            self.error = self.error or self._communicator.error
+            self._attempts.error = self.error or self._communicator.error
             if self.error is None:
-                self._attempt(self._merge_the_rest)
+                self._attempts.run(self._merge_the_rest)
             return self._result(seconds, interrupted, time.perf_counter() - start)
         return self._result(0.0, interrupted, 0.0)
 
@@ -217,18 +162,15 @@ class Worker:
         leftovers = collectives.leftovers() if self._strategy.weighted else ()
         self._merger.finish(collectives.late, leftovers)
 
-    def _attempt(self, function: Callable[[], T]) -> T | None:
-        """Runs a function and keeps its error for later: every worker must reach the next meeting."""
-        try:
-            return function()
-        except BaseException as error:
-            self.error = error
-            return None
+    @property
+    def error(self) -> BaseException | None:
+        """What ended `run` early; None if nothing did."""
+        return self._attempts.error
 
     @property
     def cut_off(self) -> TransportError | None:
         """Why the other workers cannot be reached any more; None if they can."""
-        return self.error if isinstance(self.error, TransportError) else None
+        return self._attempts.cut_off
 
     @property
     def mean(self) -> Model | None:
@@ -397,11 +339,11 @@ class Worker:
             sink.write(line)
 
     def _result(self, seconds: float, interrupted: bool, wall_seconds: float) -> WorkerResult:
-        final = self._final(seconds) if self._all_well() else None
+        final = self._final(seconds) if self._attempts.all_well() else None
         return WorkerResult(
             rank=self._transport.rank,
             interrupted=interrupted,
-            failure=self._failure(),
+            failure=self._attempts.failure,
             steps=self._progress.steps,
             samples=self._progress.samples,
             train_seconds=seconds,
@@ -415,29 +357,6 @@ class Worker:
             communication=self._communicator.statistics(),
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
-
-    def _failure(self) -> str | None:
-        """What went wrong here; a worker that stopped because of another one has nothing to add."""
-        if self.error is None or isinstance(self.error, PeerFailedError):
-            return None
-        return str(self.error) or repr(self.error)
-
-    def _all_well(self) -> bool:
-        """Whether no worker failed, asked of all of them; a dead one cannot be asked.
-
-        Where several failed by themselves, as they do once a number that is not finite has spread, the
-        first of them alone keeps its error, so that a run fails with one sentence.
-        """
-        if self.cut_off:
-            return False
-        error = self.error
-        mine = None if error is None else not isinstance(error, PeerFailedError)
-        is_own = self._transport.gather(mine)  # None of a worker that is well
-        failed = [rank for rank, each in enumerate(is_own) if each is not None]
-        first = next(iter([rank for rank in failed if is_own[rank]] or failed), None)
-        if first not in (None, self._transport.rank):
-            self.error = PeerFailedError(f"worker {first} failed first")
-        return not failed
 
     def _final(self, seconds: float) -> Measured:
         """The last evaluation, of which the weighted mean over workers is the result of the run."""
@@ -459,7 +378,7 @@ def _options(config: RunConfig, strategy: Strategy) -> CommunicationOptions:
     return CommunicationOptions(
         share=1.0 if share is None else share,
         sends_in_flight=config.transport.sends_in_flight,
-        idle_seconds=_IDLE_SECONDS[strategy.asks is not None],
+        idle_seconds=_IDLE_SECONDS[strategy.asks is not None or config.stop.samples is not None],
         samples=config.stop.samples,
         averages=strategy.asks is BackgroundAverage,
     )

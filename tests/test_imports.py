@@ -16,8 +16,20 @@ LEVELS = (
     {"models", "losses", "optimizers", "topology", "mixing", "staleness"},
     {"engine", "strategies", "store", "transport", "data", "metrics"},
     {"pipeline"},
-    {"task", "schedule", "steps", "evaluations", "worker", "summary", "run", "training", "replay"},
-    {"launch", "doctor", "listing", "config_file", "cli", "__main__", "testing"},
+    {
+        "task",
+        "schedule",
+        "steps",
+        "evaluations",
+        "attempts",
+        "result",
+        "worker",
+        "summary",
+        "run",
+        "training",
+        "replay",
+    },
+    {"launch", "doctor", "listing", "config_file", "arguments", "cli", "__main__", "testing"},
 )
 # Pure numerics: these know no other package than the four of `NUMERICS`.
 PURE = LEVELS[1] | {"engine", "strategies", "store"} | (LEVELS[0] - {"config", "config_checks"})

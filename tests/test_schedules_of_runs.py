@@ -159,7 +159,12 @@ def test_one_worker_that_fails_ends_all_threads_of_all(algorithm, bad):
 
 @pytest.mark.parametrize("algorithm", ["pd_asgd", "hogwild", "lap_sgd", "ddp"])
 def test_wall_time_and_samples_end_a_run(algorithm):
-    config = make_config(algorithm, pipeline="decoupled", stop={"steps": None, "samples": 400})
+    config = make_config(
+        algorithm,
+        pipeline="decoupled",
+        stop={"steps": None, "samples": 400},
+        delay={"ranks": (0, 1), "seconds": 0.01},  # long beside what telling each other takes
+    )
     run = layup_jax.run_local(make_task(), endless_batches, num_workers=2, config=config)
     assert 400 <= run.summary.samples_total <= 400 + 2 * 2 * 8
     config = make_config(algorithm, pipeline="decoupled", stop={"steps": None, "seconds": 0.3})

@@ -11,10 +11,10 @@ from layup_jax.engine.evaluate import Evaluation
 from layup_jax.evaluations import Measured
 from layup_jax.pipeline.base import PassTimes, PipelineStatistics
 from layup_jax.pipeline.queue import QueueStatistics
+from layup_jax.result import WorkerResult
 from layup_jax.strategies import Setup, make_strategy
 from layup_jax.summary import push_sum_weight_error, summarise
 from layup_jax.transport.communicator import CommunicationStatistics
-from layup_jax.worker import WorkerResult
 
 PASSES = PassTimes(0.25, 0.5, (0.375, 0.0), (0.5, 0.125))
 

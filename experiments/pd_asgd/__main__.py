@@ -19,16 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.harness import (
-    Experiment,
-    ExperimentError,
-    arguments,
-    main,
-    paired_rounds,
-    positive,
-    run_process,
-    train,
-)
+from experiments import harness
 from experiments.pd_asgd.bias import Job as BiasJob
 from experiments.pd_asgd.plot import PICTURES
 from experiments.pd_asgd.timing import AUTO, CASES, RATIOS, REFERENCE, Job
@@ -172,7 +163,7 @@ def _timed(case: str, options: argparse.Namespace) -> Any:
     job = Job(case, options.rounds, options.steps, options.seed)
     sys.stderr.write(f"timing {case} ...\n")
     command = [*_ONE_THREAD, sys.executable, "-m", "experiments.pd_asgd.timing"]
-    output = run_process(
+    output = harness.run_process(
         [*command, json.dumps(job._asdict())],
         what=f"timing {case}",
         timeout_seconds=_TIMEOUT_SECONDS,
@@ -183,7 +174,7 @@ def _timed(case: str, options: argparse.Namespace) -> Any:
 def _biased(job: BiasJob) -> Any:
     sys.stderr.write(f"measuring the bias at learning rate {job.learning_rate} ...\n")
     command = [*_ONE_THREAD, sys.executable, "-m", "experiments.pd_asgd.bias"]
-    output = run_process(
+    output = harness.run_process(
         [*command, json.dumps(job._asdict())],
         what="measuring the bias",
         timeout_seconds=_TIMEOUT_SECONDS,
@@ -194,7 +185,7 @@ def _biased(job: BiasJob) -> Any:
 def _accuracies(options: argparse.Namespace) -> dict[str, Any]:
     names = list(ACCURACY)[:2] if options.smoke else list(ACCURACY)
     with tempfile.TemporaryDirectory(prefix="layup-pd-asgd-") as folder:
-        rounds = paired_rounds(
+        rounds = harness.paired_rounds(
             {
                 name: partial(_accuracy, name, Path(folder), itertools.count(options.seed))
                 for name in names
@@ -218,7 +209,7 @@ def summarise_accuracy(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 def _accuracy(name: str, folder: Path, seeds: Iterator[int]) -> dict[str, float]:
     method, overrides, workers = ACCURACY[name]
-    summary = train(
+    summary = harness.train(
         f"{_CONFIG}:{method}",
         [f"--config.seed={next(seeds)}", "--config.evaluation.every_steps=0", *overrides],
         folder=folder,
@@ -226,7 +217,7 @@ def _accuracy(name: str, folder: Path, seeds: Iterator[int]) -> dict[str, float]
         seconds=_RUN_SECONDS,
     )
     if summary.test_accuracy is None:
-        raise ExperimentError(f"{name} must be evaluated, got no accuracy; run it by hand")
+        raise harness.ExperimentError(f"{name} must be evaluated, got no accuracy; run it by hand")
     return {
         "test_accuracy": summary.test_accuracy,
         "staleness_mean": summary.staleness_mean,
@@ -236,9 +227,11 @@ def _accuracy(name: str, folder: Path, seeds: Iterator[int]) -> dict[str, float]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = arguments("pd_asgd", __doc__, rounds=15)
-    parser.add_argument("--steps", type=positive(int), metavar="N", help="of a block; default: 30")
-    parser.add_argument("--seeds", type=positive(int), default=5, metavar="N")
+    parser = harness.arguments("pd_asgd", __doc__, rounds=15)
+    parser.add_argument(
+        "--steps", type=harness.positive(int), metavar="N", help="of a block, default: 30"
+    )
+    parser.add_argument("--seeds", type=harness.positive(int), default=5, metavar="N")
     return parser
 
 
@@ -249,4 +242,4 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Experiment(_parser(), _measure, PICTURES)))
+    sys.exit(harness.main(harness.Experiment(_parser(), _measure, PICTURES)))

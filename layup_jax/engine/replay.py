@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 from layup_jax.draws import Draws
 from layup_jax.engine.engine import Engine, Moment
@@ -34,11 +33,32 @@ class _Step:
         self.gradients: dict[int, PyTree] = {}
 
 
-class _Kept(NamedTuple):
-    """Versions of one segment: the newest, and those that will still be read."""
+class _Versions:
+    """Of one segment: the newest, and those that will still be read."""
 
-    states: dict[int, SegmentState]
-    newest: list[int]
+    def __init__(self, state: SegmentState, reads: Counter[int]):
+        self._states = {0: state}
+        self._newest = 0
+        self._reads = reads
+
+    @property
+    def newest(self) -> SegmentState:
+        return self._states[self._newest]
+
+    def read(self, version: int) -> SegmentState:
+        state = self._states[version]
+        self._reads[version] -= 1
+        if not self._reads[version] and version != self._newest:
+            del self._states[version]
+        return state
+
+    def write(self, after: SegmentState) -> None:
+        if after is self.newest:
+            return
+        if not self._reads[self._newest]:
+            del self._states[self._newest]
+        self._newest += 1
+        self._states[self._newest] = after
 
 
 class Replay:
@@ -52,10 +72,11 @@ class Replay:
         self._engine = engine
         self._recording = recording
         self._draws = draws
-        self._reads = Counter(
-            (each.segment, each.version) for each in recording.events if each.kind in READS
-        )
-        self._segments = [_Kept({0: state}, [0]) for state in engine.init()]
+        reads = [Counter[int]() for _ in range(len(engine))]
+        for event in recording.events:
+            if event.kind in READS:
+                reads[event.segment][event.version] += 1
+        self._segments = [_Versions(*each) for each in zip(engine.init(), reads, strict=True)]
         self._last = {event.step: index for index, event in enumerate(recording.events)}
         self._own: dict[int, list[PyTree]] = {}
         self._steps: dict[int, _Step] = {}
@@ -85,8 +106,7 @@ class Replay:
 
     def newest(self, segment: int) -> SegmentState:
         """The state of a segment after the events so far."""
-        kept = self._segments[segment]
-        return kept.states[kept.newest[0]]
+        return self._segments[segment].newest
 
     def _fetch(self, batches: Iterator[PyTree], step: int) -> None:
         while self._fetched <= step:
@@ -94,23 +114,7 @@ class Replay:
             self._fetched += 1
 
     def _read(self, event: Event) -> SegmentState:
-        key = (event.segment, event.version)
-        kept = self._segments[event.segment]
-        state = kept.states[event.version]
-        self._reads[key] -= 1
-        if not self._reads[key] and event.version != kept.newest[0]:
-            del kept.states[event.version]
-        return state
-
-    def _write(self, segment: int, after: SegmentState) -> None:
-        kept = self._segments[segment]
-        version = kept.newest[0]
-        if after is kept.states[version]:
-            return
-        if not self._reads[segment, version]:
-            del kept.states[version]
-        kept.newest[0] = version + 1
-        kept.states[version + 1] = after
+        return self._segments[event.segment].read(event.version)
 
     def _moment(self, event: Event) -> Moment:
         return Moment(*self._draws, event.step)
@@ -156,7 +160,7 @@ class Replay:
             self._own_states(event.thread),
         )
         model_state = step.model_states[event.segment]
-        self._write(event.segment, after._replace(model_state=model_state))
+        self._segments[event.segment].write(after._replace(model_state=model_state))
 
     def _own_states(self, thread: int) -> list[PyTree] | None:
         if thread < 0:
@@ -179,39 +183,24 @@ class Replay:
             self.newest(event.segment), step.outputs, step.batch, self._moment(event), event.now
         )
         step.position = event.segment - 1
-        self._write(event.segment, after)
+        self._segments[event.segment].write(after)
 
     def _backward(self, event: Event) -> None:
-        self._skip_to(event)
-        step = self._steps[event.step]
-        after, cotangent = self._engine.backward(
-            event.segment,
-            self.newest(event.segment),
-            step.passed[event.segment],
-            step.cotangent,
-            event.now,
-            self._own_states(event.thread),
-        )
-        self._passed_back(event, after, cotangent)
+        own = self._own_states(event.thread)
+        self._update(event, self._engine.backward, event.now, own)
 
     def _backward_at(self, event: Event) -> None:
-        self._skip_to(event)
-        step = self._steps[event.step]
-        after, cotangent = self._engine.backward_at(
-            event.segment,
-            self.newest(event.segment),
-            step.passed[event.segment],
-            step.cotangent,
-            self._moment(event),
-            event.now,
-        )
-        self._passed_back(event, after, cotangent)
+        self._update(event, self._engine.backward_at, self._moment(event), event.now)
 
-    def _passed_back(self, event: Event, after: SegmentState, cotangent: list[Array]) -> None:
-        step = self._steps[event.step]
-        step.cotangent, step.position = cotangent, event.segment - 1
-        model_state = step.model_states[event.segment]
-        self._write(event.segment, after._replace(model_state=model_state))
+    def _update(self, event: Event, run: Callable, *arguments) -> None:
+        """VJP and update in one call."""
+        self._skip_to(event)
+        step, segment = self._steps[event.step], event.segment
+        after, step.cotangent = run(
+            segment, self.newest(segment), step.passed[segment], step.cotangent, *arguments
+        )
+        step.position = segment - 1
+        self._segments[segment].write(after._replace(model_state=step.model_states[segment]))
 
     def _outgoing(self, event: Event) -> None:
         self._give(event, self._engine.wire.outgoing)
@@ -223,7 +212,7 @@ class Replay:
         state = self.newest(event.segment)
         given = bare(state)
         changed, _ = compiled(given, event.now)
-        self._write(event.segment, updated(state, changed, given))
+        self._segments[event.segment].write(updated(state, changed, given))
 
     def _incoming(self, event: Event) -> None:
         given = bare(self.newest(event.segment))
@@ -250,4 +239,4 @@ class Replay:
         return self._engine.wire.incoming(given, message.sent, message.received, event.now)
 
     def _merge(self, event: Event, given: SegmentState, changed: Residuals) -> None:
-        self._write(event.segment, updated(self.newest(event.segment), changed, given))
+        self._segments[event.segment].write(updated(self.newest(event.segment), changed, given))

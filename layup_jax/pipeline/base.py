@@ -1,9 +1,11 @@
 """What all schedules share: what they are given, what they take in, what they give back.
 
-pipeline = Decoupled(Parts(engine, store, clock, on_update), DecoupledOptions(forward=1, backward=2))
-for result in pipeline.run([Work(batch, Moment(seed, rank, step)), ...]):
-...                                     # one for each step, in the order in which they end
-pipeline.close()
+    pipeline = Decoupled(Parts(engine, store, clock, on_update), DecoupledOptions(Ratio(1, 2, queue=2)))
+    works = [Work(batch, Moment(seed, rank, step)) for step, batch in enumerate(batches)]
+    results = list(pipeline.run(works))         # one for each step, in the order in which they end
+    pipeline.close()
+
+A pipeline owns its threads, and nothing else: not the store, nor what it is told to call.
 """
 
 from __future__ import annotations

@@ -23,11 +23,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from layup_jax.engine.engine import Tape
-from layup_jax.pipeline.base import Parts, PipelineStatistics, Work
+from layup_jax.pipeline.base import Parts, PipelineStatistics, StepResult, Work
 from layup_jax.pipeline.devices import Placement
 from layup_jax.pipeline.passes import Passes, Turn
 from layup_jax.pipeline.queue import BoundedQueue, QueueClosed
@@ -101,6 +101,12 @@ class Decoupled(Threaded):
         for thread in range(2 * (options.placement or Placement()).num_devices):
             passes.backward(passes.forward(work, thread), Turn(0, thread), work.samples)
 
+    def run(self, works: Iterable[Work]) -> Iterator[StepResult]:
+        """See `Pipeline`; the ratio may change between two results."""
+        for result in super().run(works):
+            self._look_at_ratio()
+            yield result
+
     def describe(self) -> str:
         """Threads, queue and weights."""
         return f"decoupled {self._ratio}, {self._options.weights} weights"
@@ -164,8 +170,8 @@ class Decoupled(Threaded):
             self._alive += more
             self._alive_max = max(self._alive_max, self._alive)
 
-    def _on_result(self) -> None:
-        """Lets the tuner look at what was measured, now and then."""
+    def _look_at_ratio(self) -> None:
+        """Lets the tuner see what was measured, now and then."""
         self._results_seen += 1
         seen, times = self._results_seen, self._passes.times()
         is_time = seen == _FIRST_LOOK or seen % _LOOK_EVERY == 0

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from layup_jax.engine.engine import Tape
+from layup_jax.engine.program import Passed
 from layup_jax.engine.recording import Event
 from layup_jax.pipeline.base import Parts, PassTimes, StepResult, Work
 from layup_jax.pipeline.devices import Placement
 from layup_jax.pipeline.finite import is_known, require_finite
-from layup_jax.types import Array, PyTree, SegmentUpdated
+from layup_jax.types import Array, PyTree, SegmentState, SegmentUpdated
+
+Cotangent = list[Array] | None  # of a segment's outputs; None above the last one
+Write = Callable[[SegmentState], tuple[SegmentState, list[Array]]]
 
 
 class Turn(NamedTuple):
@@ -111,7 +116,7 @@ class Passes:
         chunk = segments if turn.chunk is None else turn.chunk
         staleness: list[int | None] = [None] * len(segments)
         times = []
-        cotangent: list[Array] | None = None
+        cotangent: Cotangent = None
         device = self._placement.backward_device(turn.thread)
         for segment in reversed(segments[chunk.start :]):
             began = time.perf_counter() - start
@@ -127,10 +132,12 @@ class Passes:
         self._count(time.perf_counter() - start, times)
         return StepResult(tape.outputs, tuple(staleness), samples)
 
-    def _at_once(self, segment, passed, cotangent, tape: Tape, turn: Turn):
+    def _at_once(
+        self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
+    ) -> tuple[list[Array], int]:
         """VJP and update in one call."""
 
-        def write(state):
+        def write(state: SegmentState) -> tuple[SegmentState, list[Array]]:
             now, moment = self._parts.clock.now(), tape.moment
             event = Event("backward", segment, moment.step, now=now, thread=turn.owner)
             if self._is_live:
@@ -147,13 +154,15 @@ class Passes:
 
         return self._updated(segment, write, turn)
 
-    def _apart(self, segment, passed, cotangent, tape: Tape, turn: Turn):
+    def _apart(
+        self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
+    ) -> tuple[list[Array], int]:
         """VJP on this thread's device, update where the parameters live."""
         gradient, previous = self._gradient(segment, passed, cotangent, tape, turn)
         gradient = self._placement.at_home(gradient)
         model_state = self._placement.at_home(tape.model_states[segment])
 
-        def write(state):
+        def write(state: SegmentState) -> tuple[SegmentState, list[Array]]:
             now, step = self._parts.clock.now(), tape.moment.step
             self._parts.record(Event("apply", segment, step, now=now, thread=turn.owner))
             after = self._engine.apply(segment, state, gradient, now, turn.own)
@@ -161,7 +170,9 @@ class Passes:
 
         return self._updated(segment, write, turn)
 
-    def _gradient(self, segment, passed, cotangent, tape: Tape, turn: Turn):
+    def _gradient(
+        self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
+    ) -> tuple[PyTree, list[Array]]:
         if not self._is_live:
             return self._engine.gradient(segment, passed, cotangent)
         state, version = self._parts.store.read(segment)
@@ -171,7 +182,7 @@ class Passes:
         )
         return self._engine.gradient_at(segment, state, passed, cotangent, tape.moment)
 
-    def _updated(self, segment: int, write, turn: Turn) -> tuple[list[Array], int]:
+    def _updated(self, segment: int, write: Write, turn: Turn) -> tuple[list[Array], int]:
         if self._parts.settle is not None:
             self._parts.settle(segment, turn.number)
         previous, version = self._parts.store.update(segment, write)

@@ -5,6 +5,7 @@ The thread that calls `run` hands out works and takes results; a crew does every
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 
 from layup_jax.pipeline.base import Parts, StepResult, Work
@@ -12,7 +13,7 @@ from layup_jax.pipeline.crew import Crew
 from layup_jax.pipeline.queue import BoundedQueue, QueueClosed
 
 
-class Threaded:
+class Threaded(ABC):
     """Base of schedules whose passes run on threads of their own; see `Pipeline`.
 
     The crew starts at the first `run`, waits between runs, and ends with `close` or its first failure.
@@ -50,15 +51,11 @@ class Threaded:
     def _next_result(self) -> StepResult:
         result = self._results.take()
         self._under_way -= 1
-        self._on_result()
         return result
 
-    def _on_result(self) -> None:
-        """Called by the thread that runs, after each step."""
-
+    @abstractmethod
     def _start(self) -> None:
         """Starts the members of the crew that are not at work."""
-        raise NotImplementedError
 
     def _close_queues(self) -> None:
         self._works.close()

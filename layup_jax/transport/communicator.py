@@ -129,7 +129,7 @@ class Communicator:
         self._wake = threading.Event()
         self.reductions = Reductions(transport)
         self.collectives = Collectives(transport, port.shapes, self._wake.set)
-        self.tally = Tally(transport, options.samples)
+        self.tally = Tally(transport, options.samples, self._wake.set)
         self._transport = transport
         self._port = port
         self._outbox = outbox

@@ -9,6 +9,8 @@ left to do: seldom at first, after every step at the end. So all stop within abo
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from layup_jax.transport.base import Kind, Message, Pending, Transport
@@ -22,16 +24,30 @@ class Tally:
     Threads: the compute thread adds and reads; the communication thread sends and takes. Blocks: never.
     """
 
-    def __init__(self, transport: Transport, target: int | None):
-        """Takes the number of samples at which all stop; None never tells anybody."""
+    def __init__(
+        self,
+        transport: Transport,
+        target: int | None,
+        wake: Callable[[], None] = lambda: None,
+    ):
+        """Takes the number of samples at which all stop; None never tells anybody.
+
+        Args:
+          transport: of this worker.
+          target: of all workers together.
+          wake: called by `add` when it is time to tell the others.
+        """
         self._transport = transport
         self._target = target
+        self._wake = wake
         self._samples = [0] * transport.size
         self._told = 0
 
     def add(self, samples: int) -> None:
         """Counts what this worker has trained on."""
         self._samples[self._transport.rank] += samples
+        if self._is_time():
+            self._wake()
 
     def total(self) -> int:
         """Of all workers."""
@@ -43,11 +59,7 @@ class Tally:
 
     def advance(self) -> list[Pending]:
         """Tells all others if it is time; what is then under way."""
-        untold = self._samples[self._transport.rank] - self._told
-        if self._target is None:
-            return []
-        is_time = untold * _PART * self._transport.size >= self._target - self.total()
-        return self.tell() if is_time else []
+        return self.tell() if self._is_time() else []
 
     def tell(self) -> list[Pending]:
         """Tells all others what they do not know yet; what is then under way."""
@@ -58,6 +70,12 @@ class Tally:
         body = np.array([mine], np.int64)
         others = [rank for rank in range(self._transport.size) if rank != self._transport.rank]
         return [self._transport.send(peer, Kind.SAMPLES, 0, body) for peer in others]
+
+    def _is_time(self) -> bool:
+        if self._target is None:
+            return False
+        untold = self._samples[self._transport.rank] - self._told
+        return untold * _PART * self._transport.size >= self._target - self.total()
 
     def take(self, message: Message) -> None:
         """Takes what another worker tells."""

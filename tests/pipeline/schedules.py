@@ -65,6 +65,24 @@ def tiny_engine(partition="layer", dropout=0.5, kind=Engine, model=None):
     return kind(model, cut, tiny.loss, Local(optax.sgd(0.1, momentum=0.9)))
 
 
+def _held(name):
+    def run(self, *arguments):
+        assert self.go.wait(WAIT_SECONDS)
+        return getattr(Engine, name)(self, *arguments)
+
+    return run
+
+
+def _counted(name):
+    def run(self, segment, *arguments):
+        result = getattr(Engine, name)(self, segment, *arguments)
+        if segment == len(self) - 1:
+            self.forwards.release()
+        return result
+
+    return run
+
+
 class HeldEngine(Engine):
     """Backward passes wait until `go` is set; `forwards` counts the forward passes that are complete."""
 
@@ -73,35 +91,9 @@ class HeldEngine(Engine):
         self.go = threading.Event()
         self.forwards = threading.Semaphore(0)
 
-    def _hold(self):
-        assert self.go.wait(WAIT_SECONDS)
-
-    def _done(self, segment, result):
-        if segment == len(self) - 1:
-            self.forwards.release()
-        return result
-
-    def forward(self, segment, *arguments):
-        return self._done(segment, super().forward(segment, *arguments))
-
-    def advance(self, segment, *arguments):
-        return self._done(segment, super().advance(segment, *arguments))
-
-    def gradient(self, *arguments):
-        self._hold()
-        return super().gradient(*arguments)
-
-    def gradient_at(self, *arguments):
-        self._hold()
-        return super().gradient_at(*arguments)
-
-    def backward(self, *arguments):
-        self._hold()
-        return super().backward(*arguments)
-
-    def backward_at(self, *arguments):
-        self._hold()
-        return super().backward_at(*arguments)
+    forward, advance = _counted("forward"), _counted("advance")
+    gradient, gradient_at = _held("gradient"), _held("gradient_at")
+    backward, backward_at = _held("backward"), _held("backward_at")
 
 
 class Bench:

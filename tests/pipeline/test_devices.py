@@ -54,6 +54,7 @@ def test_four_devices():
             "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
             "PYTHONPATH": f"{TESTS}:{TESTS / 'pipeline'}",
             "JAX_PLATFORMS": "cpu",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
             "PATH": "",
         },
         capture_output=True,

@@ -45,6 +45,14 @@ def test_what_is_not_known_yet_is_less_than_a_quarter_of_what_is_left():
             assert true - tally.total() <= (1000 - tally.total()) / 4
 
 
+def test_whoever_tells_is_woken_when_it_is_time():
+    woken = []
+    tally = Tally(local_transports(2)[0], 160, lambda: woken.append(tally.total()))
+    for _ in range(5):
+        tally.add(8)
+    assert woken == [24, 32, 40]  # 24 is an eighth of the 136 that are left, and more
+
+
 def test_without_a_target_nobody_is_told():
     transports = local_transports(2)
     tallies = [Tally(transport, None) for transport in transports]
