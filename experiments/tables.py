@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 
 from experiments.algorithms.plot import PICTURES as ALGORITHMS
+from experiments.pd_asgd.plot import PICTURES as PD_ASGD
+from experiments.pd_asgd.plot import brief
 from experiments.report import Pictures, fill, read_results
 from experiments.step_overhead.plot import PICTURES as STEP_OVERHEAD
 from experiments.throughput.plot import PICTURES as THROUGHPUT
@@ -31,6 +33,7 @@ _TITLES: tuple[tuple[str, Pictures], ...] = (
         ALGORITHMS,
     ),
     ("Samples per second of all workers together", THROUGHPUT),
+    ("PD-ASGD: forward and backward passes in threads of their own", PD_ASGD._replace(table=brief)),
     ("One training step layer by layer, over the same step as one jitted call", STEP_OVERHEAD),
 )
 

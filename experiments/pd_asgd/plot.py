@@ -72,6 +72,16 @@ def table(results: Results) -> str:
     )
 
 
+def brief(results: Results) -> str:
+    """A line: speeds over interleaved, and the numbers of the convolutional network."""
+    speeds = []
+    for name, case in results["cases"].items():
+        found = [(each, case["schedules"][f"{each} layer"]) for each in _ORDER[1:]]
+        ratios = ", ".join(f"{each} {row['over_interleaved']:.2f}" for each, row in found)
+        speeds.append(f"{name} {ratios}")
+    return f"Steps per second over interleaved, layer by layer: {'; '.join(speeds)}. {_headline(results)}"
+
+
 def _speeds(results: Results) -> str:
     header = (
         "network, updates",
