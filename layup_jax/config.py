@@ -40,13 +40,27 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """Optimizer and schedule. No weight decay on vectors (biases, normalisation)."""
+    """Optimizer and schedule. No weight decay on vectors (biases, normalisation).
+
+    Attributes:
+      name: sgd | adamw.
+      learning_rate: after the warm-up.
+      momentum: of sgd.
+      weight_decay: of matrices and kernels.
+      clip_norm: largest norm of a gradient, of one segment each: a layer is updated before the gradients
+        of those below it exist, so there is no global norm but with `partition` model.
+      accumulate_steps: steps whose mean gradient makes one update of a segment.
+      schedule: constant | cosine; counted in updates.
+      warmup_steps: from 0 to the learning rate.
+      decay_steps: length of the cosine; None: `stop.steps` of updates.
+    """
 
     name: str = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 0.0
     clip_norm: float | None = None
+    accumulate_steps: int = 1
     schedule: str = "constant"
     warmup_steps: int = 0
     decay_steps: int | None = None
@@ -202,6 +216,9 @@ class RunConfig:
       partition: layer | model | auto | a number of segments | a size such as "64kB".
       pipeline: auto | interleaved | decoupled | shared; how forward and backward passes are scheduled.
         auto is decoupled for pd_asgd, shared for hogwild, lap_sgd and lpp_sgd, else interleaved.
+      compute_dtype: float32 | bfloat16; of activations and products. Parameters stay in float32.
+      remat: none | dots | full; what a backward pass computes again in place of keeping it: elementwise
+        operations, all but matrix products, all but the inputs of a segment.
       record: whether each worker writes down who read and wrote what, for `layup replay`; grows with the
         run, and with communication by every message.
       log_every_steps: how often a worker writes a line of metrics.
@@ -214,6 +231,8 @@ class RunConfig:
     batch_size: int = 32
     partition: str | int = "auto"
     pipeline: str = "auto"
+    compute_dtype: str = "float32"
+    remat: str = "none"
     record: bool = False
     log_every_steps: int = 10
     tensorboard: bool = False

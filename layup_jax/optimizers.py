@@ -23,6 +23,8 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int | None) -> optax.
       config: its decay_steps, else `steps`, is the length of the cosine schedule.
       steps: that a worker will train, if known.
     """
+    if steps is not None:
+        steps = max(steps // config.accumulate_steps, 1)
     rate, warmup = config.learning_rate, config.warmup_steps
     if config.schedule == "cosine":
         length = config.decay_steps or steps
@@ -34,7 +36,10 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int | None) -> optax.
 
 
 def make_optimizer(config: OptimizerConfig, steps: int | None) -> optax.GradientTransformation:
-    """Builds the transformation; clipping is by the norm of one segment's gradient."""
+    """Builds the transformation, which is applied to each segment by itself.
+
+    So clipping is by the norm of one segment's gradient, after accumulation: the mean of so many steps.
+    """
     rate = learning_rate_schedule(config, steps)
     if config.name == "adamw":
         update = optax.adamw(rate, weight_decay=config.weight_decay, mask=decayed)
@@ -45,6 +50,8 @@ def make_optimizer(config: OptimizerConfig, steps: int | None) -> optax.Gradient
             else optax.identity(),
             optax.sgd(rate, momentum=config.momentum or None),
         )
-    if config.clip_norm is None:
+    if config.clip_norm is not None:
+        update = optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+    if config.accumulate_steps == 1:
         return update
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+    return optax.MultiSteps(update, config.accumulate_steps).gradient_transformation()

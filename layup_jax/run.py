@@ -20,6 +20,7 @@ from layup_jax.data import Batch, LoaderSpec, make_loader
 from layup_jax.engine.engine import Engine
 from layup_jax.engine.evaluate import Model
 from layup_jax.engine.measure import measure_partition
+from layup_jax.engine.numerics import Numerics
 from layup_jax.engine.recording import Recorded
 from layup_jax.errors import ConfigError, PeerFailedError
 from layup_jax.host import local_place
@@ -77,7 +78,8 @@ def choose_partition(config: RunConfig, task: Task, batch: Batch | None) -> Chos
     if batch is None:
         return Chosen(partition_layers("layer", sizes), "auto: not measured")
     layers = partition_layers("layer", sizes)
-    by_layer = Engine(model, layers, task.loss, Local(task.optimizer))
+    local = Local(task.optimizer)
+    by_layer = Engine(model, layers, task.loss, local, numerics=_numerics(config))
     measured = measure_partition(by_layer, batch)
     return Chosen(measured.partition, f"auto: {measured}")
 
@@ -103,8 +105,13 @@ def prepare(
         strategy = make_strategy(setup)
     else:
         strategy = make(task.optimizer, workers)
-    engine = Engine(task.model, chosen.partition, task.loss, strategy, task.metric)
+    partition, numerics = chosen.partition, _numerics(config)
+    engine = Engine(task.model, partition, task.loss, strategy, task.metric, numerics)
     return Prepared(task, engine, chosen)
+
+
+def _numerics(config: RunConfig) -> Numerics:
+    return Numerics(config.compute_dtype, config.remat)
 
 
 def train(

@@ -8,14 +8,16 @@ model_state, passed = engine.forward(0, states[0], batch.inputs, batch, Moment(s
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from layup_jax.engine.evaluate import Evaluator
+from layup_jax.engine.numerics import PLAIN, Numerics
 from layup_jax.engine.program import Draw, LossFunction, Passed, SegmentProgram
 from layup_jax.engine.wire import Wire
 from layup_jax.losses import accuracy
 from layup_jax.models.layers import LayeredModel
+from layup_jax.models.loans import Cotangent, Loans
 from layup_jax.strategies.base import Strategy
 from layup_jax.types import Array, PyTree, SegmentState
 
@@ -68,6 +70,7 @@ class Engine:
         loss: LossFunction,
         strategy: Strategy,
         metric: LossFunction = accuracy,
+        numerics: Numerics = PLAIN,
     ):
         """Builds one program for every kind of segment; compilation happens at first use.
 
@@ -77,11 +80,14 @@ class Engine:
           loss: loss(outputs of the last layer, batch) -> scalar.
           strategy: its `apply_gradient` is compiled into the backward calls.
           metric: metric(outputs of the last layer, batch) -> scalar, for evaluation.
+          numerics: precision, and what forward passes keep.
         """
         self.segments = tuple(model.segment(start, stop) for start, stop in partition)
         self.strategy = strategy
+        self._numerics = numerics
+        self._loans = Loans(self.segments)
         self.wire = Wire(strategy)
-        self.evaluator = Evaluator(self.segments, loss, metric)
+        self.evaluator = Evaluator(self.segments, loss, metric, numerics)
         self.compiling = threading.Lock()
         shared: dict[tuple, SegmentProgram] = {}
         self._programs = tuple(
@@ -103,6 +109,7 @@ class Engine:
                 loss=head,
                 first=first,
                 donate=self.strategy.asks is None,
+                numerics=self._numerics,
             )
         return shared[segment, first, head]
 
@@ -114,21 +121,22 @@ class Engine:
         self, segment: int, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment
     ) -> tuple[PyTree, Passed]:
         """`SegmentProgram.forward` of that segment; `batch` reaches the last one only."""
-        batch = batch if segment == len(self) - 1 else None
-        return self._programs[segment].forward(state, inputs, batch, Draw(*moment, segment))
+        return self._run(self._programs[segment].forward, segment, state, inputs, batch, moment)
 
     def backward(
         self,
         segment: int,
         state: SegmentState,
         passed: Passed,
-        cotangent: list[Array] | None,
+        cotangent: Cotangent,
         now: float,
         own: list[PyTree] | None = None,
-    ) -> tuple[SegmentState, list[Array]]:
+    ) -> tuple[SegmentState, Cotangent]:
         """`SegmentProgram.backward` of that segment; `own` as in `apply`."""
         given = _with_own(state, own, segment)
+        cotangent, loans = self._loans.owed(segment, cotangent)
         after, previous = self._programs[segment].backward(given, passed, cotangent, now)
+        previous = self._loans.returned(segment, previous, loans)
         return _without_own(after, state, own, segment), previous
 
     def backward_at(
@@ -136,35 +144,50 @@ class Engine:
         segment: int,
         state: SegmentState,
         passed: Passed,
-        cotangent: list[Array] | None,
+        cotangent: Cotangent,
         moment: Moment,
         now: float,
-    ) -> tuple[SegmentState, list[Array]]:
+    ) -> tuple[SegmentState, Cotangent]:
         """`SegmentProgram.backward_at` of that segment."""
         draw = Draw(*moment, segment)
-        return self._programs[segment].backward_at(state, passed, cotangent, draw, now)
+        cotangent, loans = self._loans.owed(segment, cotangent)
+        program = self._programs[segment]
+        after, previous = program.backward_at(state, passed, cotangent, draw, now)
+        return after, self._loans.returned(segment, previous, loans)
 
     def advance(
         self, segment: int, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment
     ) -> tuple[PyTree, Passed]:
         """`SegmentProgram.advance` of that segment; `batch` reaches the last one only."""
-        batch = batch if segment == len(self) - 1 else None
-        return self._programs[segment].advance(state, inputs, batch, Draw(*moment, segment))
+        return self._run(self._programs[segment].advance, segment, state, inputs, batch, moment)
 
-    def gradient(self, segment: int, passed: Passed, cotangent) -> tuple[PyTree, list[Array]]:
+    def gradient(
+        self, segment: int, passed: Passed, cotangent: Cotangent
+    ) -> tuple[PyTree, Cotangent]:
         """`SegmentProgram.gradient` of that segment."""
-        return self._programs[segment].gradient(passed, cotangent)
+        cotangent, loans = self._loans.owed(segment, cotangent)
+        gradient, previous = self._programs[segment].gradient(passed, cotangent)
+        return gradient, self._loans.returned(segment, previous, loans)
 
     def gradient_at(
-        self, segment: int, state: SegmentState, passed: Passed, cotangent, moment: Moment
-    ) -> tuple[PyTree, list[Array]]:
+        self,
+        segment: int,
+        state: SegmentState,
+        passed: Passed,
+        cotangent: Cotangent,
+        moment: Moment,
+    ) -> tuple[PyTree, Cotangent]:
         """`SegmentProgram.gradient_at` of that segment."""
         draw = Draw(*moment, segment)
-        return self._programs[segment].gradient_at(state, passed, cotangent, draw)
+        cotangent, loans = self._loans.owed(segment, cotangent)
+        gradient, previous = self._programs[segment].gradient_at(state, passed, cotangent, draw)
+        return gradient, self._loans.returned(segment, previous, loans)
 
-    def cotangent(self, segment: int, passed: Passed, cotangent) -> list[Array]:
+    def cotangent(self, segment: int, passed: Passed, cotangent: Cotangent) -> Cotangent:
         """`SegmentProgram.cotangent` of that segment."""
-        return self._programs[segment].cotangent(passed, cotangent)
+        cotangent, loans = self._loans.owed(segment, cotangent)
+        previous = self._programs[segment].cotangent(passed, cotangent)
+        return self._loans.returned(segment, previous, loans)
 
     def apply(
         self,
@@ -194,10 +217,28 @@ class Engine:
 
     def turn(
         self, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment, now: float
-    ) -> tuple[SegmentState, Array, list[Array]]:
+    ) -> tuple[SegmentState, Array, Cotangent]:
         """`SegmentProgram.turn` of the last segment."""
-        draw = Draw(*moment, len(self) - 1)
-        return self._programs[-1].turn(state, inputs, batch, draw, now)
+        last = len(self) - 1
+        inputs, _ = self._loans.taken(last, inputs)
+        draw = Draw(*moment, last)
+        state, loss, previous = self._programs[last].turn(state, inputs, batch, draw, now)
+        return state, loss, self._loans.returned(last, previous)
+
+    def _run(
+        self,
+        run: Callable[..., tuple[PyTree, Passed]],
+        segment: int,
+        state: SegmentState,
+        inputs: PyTree,
+        batch: PyTree,
+        moment: Moment,
+    ) -> tuple[PyTree, Passed]:
+        inputs, loans = self._loans.taken(segment, inputs)
+        batch = batch if segment == len(self) - 1 else None
+        model_state, passed = run(state, inputs, batch, Draw(*moment, segment))
+        outputs = self._loans.onward(segment, passed.outputs, state.params, loans)
+        return model_state, passed._replace(outputs=outputs)
 
 
 def _with_own(state: SegmentState, own: list[PyTree] | None, segment: int) -> SegmentState:

@@ -15,8 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from layup_jax.engine.numerics import PLAIN, Numerics
 from layup_jax.engine.program import LossFunction
 from layup_jax.models.layers import Segment
+from layup_jax.models.loans import Loans
 from layup_jax.tree import decode, encode, num_parameters
 from layup_jax.types import Array, PyTree, SegmentState
 
@@ -50,9 +52,17 @@ class Evaluator:
     Threads: any; compiled at first use, for a chunk of samples and for the remainder.
     """
 
-    def __init__(self, segments: Sequence[Segment], loss: LossFunction, metric: LossFunction):
-        """Takes the segments, and two functions (outputs, batch) -> scalar mean over samples."""
+    def __init__(
+        self,
+        segments: Sequence[Segment],
+        loss: LossFunction,
+        metric: LossFunction,
+        numerics: Numerics = PLAIN,
+    ):
+        """Takes the segments, two functions (outputs, batch) -> scalar mean, and the precision."""
+        self._numerics = numerics
         self._segments = tuple(segments)
+        self._loans = Loans(self._segments)
         self._functions = (loss, metric)
         self._measure = jax.jit(self._pure_measure)
 
@@ -72,8 +82,12 @@ class Evaluator:
 
     def _pure_measure(self, model: Model, batch: PyTree) -> tuple[Array, Array]:
         outputs = batch.inputs
-        for segment, params, state in zip(self._segments, *model, strict=True):
-            outputs, _ = segment.apply(params, state, outputs, training=False)
+        for index, (params, state) in enumerate(zip(*model, strict=True)):
+            inputs, loans = self._loans.taken(index, outputs)
+            given = self._numerics.cast((params, inputs))
+            outputs, _ = self._segments[index].apply(given[0], state, given[1], training=False)
+            outputs = self._loans.onward(index, outputs, params, loans)
+        outputs = self._numerics.uncast(outputs)
         loss, metric = (function(outputs, batch) for function in self._functions)
         return loss, metric
 

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from layup_jax.engine.recompute import without_cheap_residuals
+from layup_jax.engine.numerics import PLAIN, Numerics, like
 from layup_jax.engine.residuals import Residuals, capture, restore
 from layup_jax.models.layers import Segment
 from layup_jax.types import Array, PyTree, SegmentState
@@ -103,6 +103,7 @@ class SegmentProgram:
         loss: LossFunction | None,
         first: bool,
         donate: bool,
+        numerics: Numerics = PLAIN,
     ):
         """Builds the functions; nothing is compiled yet.
 
@@ -113,7 +114,9 @@ class SegmentProgram:
           first: True leaves out the gradient with respect to the model's inputs.
           donate: True lets `turn` overwrite the parameters in place: only where no other thread
             reads them. The optimizer state is always donated.
+          numerics: precision, and what the forward pass keeps.
         """
+        self._numerics = numerics
         self._segment = segment
         self._rule = rule
         self._loss = loss
@@ -241,15 +244,22 @@ class SegmentProgram:
         key = None if draw is None else _key(draw)
 
         def run(params, values):
+            given = self._numerics.cast((params, rebuild(values)))
             outputs, after = self._segment.apply(
-                params, model_state, rebuild(values), key, training=True
+                given[0], model_state, given[1], key, training=True
             )
-            if self._loss is not None:
-                outputs = self._loss(outputs, batch)
-            return _differentiable(outputs)[0], (outputs, after)
+            after = like(after, model_state)
+            if self._loss is None:
+                outputs = self._numerics.cast(outputs)
+            else:
+                outputs = self._loss(self._numerics.uncast(outputs), batch)
+            lent = self._segment.lent(
+                params
+            )  # their cotangents come back after those of the outputs
+            return _differentiable((outputs, lent))[0], (outputs, after)
 
         if stored:
-            run = without_cheap_residuals(run)
+            run = self._numerics.kept(run)
         if self._first:
             _, pullback, aux = jax.vjp(lambda params: run(params, values), params, has_aux=True)
         else:

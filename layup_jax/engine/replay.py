@@ -15,7 +15,8 @@ from layup_jax.engine.program import Passed
 from layup_jax.engine.recording import READS, Event, Recording
 from layup_jax.engine.residuals import Residuals
 from layup_jax.engine.wire import bare, updated
-from layup_jax.types import Array, PyTree, SegmentState
+from layup_jax.models.loans import Cotangent
+from layup_jax.types import PyTree, SegmentState
 
 Observer = Callable[[Event, SegmentState], None]
 
@@ -28,7 +29,7 @@ class _Step:
         self.outputs = batch.inputs
         self.passed: list[Passed] = []
         self.model_states: list[PyTree] = []
-        self.cotangent: list[Array] | None = None
+        self.cotangent: Cotangent = None
         self.position = segments - 1  # the next segment of the backward pass
         self.gradients: dict[int, PyTree] = {}
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import jax
 
 from layup_jax.errors import ModelError
-from layup_jax.models.layers import LayeredModel
+from layup_jax.models.layers import LayeredModel, Segment
+from layup_jax.models.loans import Flow, Loans
 from layup_jax.types import Array, PyTree
 
 
@@ -25,9 +26,11 @@ def check_model(
       ModelError: a layer that cannot take what the one before it gives, or a loss that is no scalar.
     """
     outputs, source = batch.inputs, "the data"
+    segments = [model.segment(index, index + 1) for index in range(len(model))]
+    ways = Loans(segments)
     for index, name in enumerate(model.names):
         try:
-            outputs = _outputs(model, index, outputs)
+            outputs = _outputs(segments, ways, index, outputs)
         except Exception as error:
             raise ModelError(
                 f"layer {name} cannot take {_shapes(outputs)} from {source}: {_cause(error)}; "
@@ -45,18 +48,20 @@ def check_model(
         raise ModelError(f"the loss must return a scalar, got shape {shape}; take the mean")
 
 
-def _outputs(model: LayeredModel, index: int, inputs: PyTree) -> PyTree:
-    segment = model.segment(index, index + 1)
-    params, model_state = segment.init()
+def _outputs(segments: list[Segment], ways: Loans, index: int, inputs: PyTree) -> PyTree:
+    params, model_state = segments[index].init()
 
     def run(inputs: PyTree) -> PyTree:
+        values, loans = ways.taken(index, inputs)
         key = jax.random.key(0)
-        return segment.apply(params, model_state, inputs, key, training=True)[0]
+        outputs = segments[index].apply(params, model_state, values, key, training=True)[0]
+        return ways.onward(index, outputs, params, loans)
 
     return jax.eval_shape(run, inputs)
 
 
 def _shapes(tree: PyTree) -> str:
+    tree = tree.values if isinstance(tree, Flow) else tree
     return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
 
 

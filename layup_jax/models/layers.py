@@ -7,12 +7,14 @@ pure function of parameters, model state, inputs and a random key).
     segment = model.segment(0, 3)
     params, model_state = segment.init()
     outputs, model_state = segment.apply(params, model_state, inputs, key, training=True)
+
+Where layers share an array (see `ties`), the layer in which it comes first has it among its parameters.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -20,6 +22,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from layup_jax.errors import ModelError
+from layup_jax.models.ties import Place, Tie, filled, read_ties, without
 from layup_jax.types import Array, PyTree
 
 
@@ -67,13 +70,49 @@ class Segment:
 
     Two segments are equal when their layers have the same structure; equal segments share one
     compilation. Shapes of parameters are not part of the identity: jit tells those apart itself.
+
+    Attributes:
+      names: of the layers.
+      lends: arrays of its own that later segments borrow.
+      borrows: arrays of earlier segments that it uses.
     """
 
-    def __init__(self, names: Sequence[str], parts: Sequence[LayerParts]):
-        """Takes the layers' names (for messages) and their parts, in order."""
+    def __init__(
+        self,
+        names: Sequence[str],
+        parts: Sequence[LayerParts],
+        start: int,
+        ties: Sequence[Tie] = (),
+    ):
+        """Takes a run of layers.
+
+        Args:
+          names: of the layers, for messages.
+          parts: of the layers, in order.
+          start: index of the first one in the model.
+          ties: of the model.
+        """
         self.names = tuple(names)
         self._parts = tuple(parts)
-        self._identity = tuple(part.graphdef for part in self._parts)
+        inside = range(start, start + len(self._parts))
+        mine = [tie for tie in ties if tie.borrower.layer in inside]
+        self.borrows = tuple(tie for tie in mine if tie.owner.layer not in inside)
+        self.lends = tuple(
+            dict.fromkeys(
+                tie.owner
+                for tie in ties
+                if tie.owner.layer in inside and tie.borrower.layer not in inside
+            )
+        )
+        self._lends = tuple(place.within(start) for place in self.lends)
+        self._borrows = tuple(tie.borrower.within(start) for tie in self.borrows)
+        self._inner = tuple(
+            Tie(tie.owner.within(start), tie.borrower.within(start))
+            for tie in mine
+            if tie.owner.layer in inside
+        )
+        graphdefs = tuple(part.graphdef for part in self._parts)
+        self._identity = (graphdefs, self._lends, self._borrows, self._inner)
         self._hash = hash(self._identity)
         self._is_random = any(jax.tree.leaves(part.rngs) for part in self._parts)
 
@@ -99,9 +138,15 @@ class Segment:
         Returns:
           (params, model_state), each a tuple with one nested dict for every layer.
         """
-        params = tuple(nnx.to_pure_dict(part.params) for part in self._parts)
+        params = [nnx.to_pure_dict(part.params) for part in self._parts]
+        for place in (*self._borrows, *(tie.borrower for tie in self._inner)):
+            params[place.layer] = without(params[place.layer], place.path)
         model_state = tuple(nnx.to_pure_dict(part.rest) for part in self._parts)
-        return jax.tree.map(jnp.copy, (params, model_state))
+        return jax.tree.map(jnp.copy, (tuple(params), model_state))
+
+    def lent(self, params: PyTree) -> tuple[Array, ...]:
+        """The arrays of `lends`, out of this segment's parameters."""
+        return tuple(place.get(params) for place in self._lends)
 
     def apply(
         self,
@@ -117,13 +162,15 @@ class Segment:
         Args:
           params: as `init` returns them.
           model_state: as `init` returns it.
-          inputs: what the first layer takes; any pytree.
+          inputs: what the first layer takes; any pytree. A segment that `borrows` takes a pair: that, and
+            a tuple of the borrowed arrays.
           key: random key, consumed here; needed when `is_random` and training.
           training: False runs every layer in its evaluation mode (running statistics, no dropout).
 
         Returns:
           (outputs, model_state): any pytree, and the model state after this step.
         """
+        params, inputs = self._complete(params, inputs)
         after = []
         for index, part in enumerate(self._parts):
             layer = nnx.merge(
@@ -144,16 +191,39 @@ class Segment:
             )
         return inputs, tuple(after)
 
+    def _complete(self, params: PyTree, inputs: PyTree) -> tuple[PyTree, PyTree]:
+        """Parameters with all that is tied, and the inputs of the first layer."""
+        arrays: dict[Place, Array] = {tie.borrower: tie.owner.get(params) for tie in self._inner}
+        if self._borrows:
+            inputs, borrowed = inputs
+            arrays |= zip(self._borrows, borrowed, strict=True)
+        return filled(params, arrays), inputs
+
 
 class LayeredModel:
-    """A sequence of layers, each an nnx module or a plain function of the activations."""
+    """A sequence of layers, each an nnx module or a plain function of the activations.
 
-    def __init__(self, layers: Sequence[nnx.Module | Callable[[PyTree], PyTree]]):
+    Attributes:
+      layers: in forward order.
+      names: of the layers.
+      ties: arrays that two layers share.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[nnx.Module | Callable[[PyTree], PyTree]],
+        tied: Mapping[str, str] | None = None,
+    ):
         """Takes the layers in forward order.
 
+        Args:
+          layers: nnx modules, or functions.
+          tied: parameters that are one array with a parameter of an earlier layer, as `read_ties` takes
+            them: {"-1.embedding": "0.tokens.embedding"}. The first is dropped, the second counts.
+
         Raises:
-          ModelError: no layers, one that is neither an nnx module nor callable, or two that share
-            parameters, which would each go their own way.
+          ModelError: no layers, one that is neither an nnx module nor callable, two that share
+            parameters without being tied, which would each go their own way, or ties that cannot be.
         """
         if not layers:
             raise ModelError("a model needs at least 1 layer, got 0; pass a list of nnx modules")
@@ -161,13 +231,15 @@ class LayeredModel:
         self.names = tuple(f"{index:02d}-{_kind(layer)}" for index, layer in enumerate(self.layers))
         self._require_separate()
         self._parts = tuple(split_layer(layer) for layer in self.layers)
+        params = [nnx.to_pure_dict(part.params) for part in self._parts]
+        self.ties = read_ties(tied or {}, params)
 
     def __len__(self) -> int:
         return len(self.layers)
 
     def segment(self, start: int, stop: int) -> Segment:
         """The layers start, ..., stop - 1 as one segment."""
-        return Segment(self.names[start:stop], self._parts[start:stop])
+        return Segment(self.names[start:stop], self._parts[start:stop], start, self.ties)
 
     def predict(self, trained: tuple[Sequence[PyTree], Sequence[PyTree]], inputs: PyTree) -> PyTree:
         """Runs a trained model: running statistics, no dropout.
@@ -193,7 +265,7 @@ class LayeredModel:
                     raise ModelError(
                         f"layers must not share parameters, got '{path[-1]}' both in layer "
                         f"{self.names[owner]} and in {self.names[index]}; make a module for each, "
-                        "or one layer of both"
+                        "or one layer of both, or name them in tied="
                     )
 
     @staticmethod

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from layup_jax.engine.engine import Moment, Tape
 from layup_jax.engine.recording import Event
+from layup_jax.models.loans import Cotangent
 from layup_jax.pipeline.base import Parts, PipelineStatistics, StepResult, Work
 from layup_jax.pipeline.finite import is_known, require_finite
 from layup_jax.types import Array, PyTree, SegmentUpdated
@@ -106,7 +107,7 @@ class Interleaved:
         if self._parts.settle is not None:
             self._parts.settle(segment, moment.step)
 
-    def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, list[Array]]:
+    def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, Cotangent]:
         last = len(self._engine) - 1
         self._prepare(last, tape.moment)
 
@@ -120,9 +121,7 @@ class Interleaved:
         self._parts.on_update(SegmentUpdated(last, tape.moment.step))
         return loss, cotangent
 
-    def _backward(
-        self, tape: Tape, segment: int, cotangent: list[Array]
-    ) -> tuple[list[Array], int]:
+    def _backward(self, tape: Tape, segment: int, cotangent: Cotangent) -> tuple[Cotangent, int]:
         def write(state):
             now = self._parts.clock.now()
             self._parts.record(Event("backward", segment, tape.moment.step, now=now))

@@ -17,13 +17,13 @@ import numpy as np
 from layup_jax.engine.engine import Tape
 from layup_jax.engine.program import Passed
 from layup_jax.engine.recording import Event
+from layup_jax.models.loans import Cotangent
 from layup_jax.pipeline.base import Parts, PassTimes, StepResult, Work
 from layup_jax.pipeline.devices import Placement
 from layup_jax.pipeline.finite import is_known, require_finite
-from layup_jax.types import Array, PyTree, SegmentState, SegmentUpdated
+from layup_jax.types import PyTree, SegmentState, SegmentUpdated
 
-Cotangent = list[Array] | None  # of a segment's outputs; None above the last one
-Write = Callable[[SegmentState], tuple[SegmentState, list[Array]]]
+Write = Callable[[SegmentState], tuple[SegmentState, Cotangent]]
 
 
 class Turn(NamedTuple):
@@ -134,10 +134,10 @@ class Passes:
 
     def _at_once(
         self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
-    ) -> tuple[list[Array], int]:
+    ) -> tuple[Cotangent, int]:
         """VJP and update in one call."""
 
-        def write(state: SegmentState) -> tuple[SegmentState, list[Array]]:
+        def write(state: SegmentState) -> tuple[SegmentState, Cotangent]:
             now, moment = self._parts.clock.now(), tape.moment
             event = Event("backward", segment, moment.step, now=now, thread=turn.owner)
             if self._is_live:
@@ -156,13 +156,13 @@ class Passes:
 
     def _apart(
         self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
-    ) -> tuple[list[Array], int]:
+    ) -> tuple[Cotangent, int]:
         """VJP on this thread's device, update where the parameters live."""
         gradient, previous = self._gradient(segment, passed, cotangent, tape, turn)
         gradient = self._placement.at_home(gradient)
         model_state = self._placement.at_home(tape.model_states[segment])
 
-        def write(state: SegmentState) -> tuple[SegmentState, list[Array]]:
+        def write(state: SegmentState) -> tuple[SegmentState, Cotangent]:
             now, step = self._parts.clock.now(), tape.moment.step
             self._parts.record(Event("apply", segment, step, now=now, thread=turn.owner))
             after = self._engine.apply(segment, state, gradient, now, turn.own)
@@ -172,7 +172,7 @@ class Passes:
 
     def _gradient(
         self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
-    ) -> tuple[PyTree, list[Array]]:
+    ) -> tuple[PyTree, Cotangent]:
         if not self._is_live:
             return self._engine.gradient(segment, passed, cotangent)
         state, version = self._parts.store.read(segment)
@@ -182,7 +182,7 @@ class Passes:
         )
         return self._engine.gradient_at(segment, state, passed, cotangent, tape.moment)
 
-    def _updated(self, segment: int, write: Write, turn: Turn) -> tuple[list[Array], int]:
+    def _updated(self, segment: int, write: Write, turn: Turn) -> tuple[Cotangent, int]:
         if self._parts.settle is not None:
             self._parts.settle(segment, turn.number)
         previous, version = self._parts.store.update(segment, write)
