@@ -8,13 +8,20 @@ import tiny
 
 from layup_jax.clock import WallClock
 from layup_jax.engine.engine import Engine, Moment
-from layup_jax.models import partition_layers
+from layup_jax.models import partition_layers, resnet50
 from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
 from layup_jax.types import Exchange, SegmentState
 
 MOMENT = Moment(seed=5, rank=2, step=7)
+
+
+def resnet_model():
+    return resnet50((4, 4, 1), tiny.NUM_CLASSES, stem="imagenet", norm="group", width=4)
+
+
+CASES = tiny.MODELS | {"resnet": (resnet_model, tiny.images)}
 
 
 class Keeper:
@@ -68,7 +75,7 @@ def _oracle(engine, batch):
 
 
 def _engine(name, spec, asks=Exchange):
-    make, batch = tiny.MODELS[name]
+    make, batch = CASES[name]
     model = make()
     partition = partition_layers(spec, [1] * len(model))
     return Engine(model, partition, tiny.loss, Keeper(asks)), tiny.widened(batch())
@@ -82,6 +89,7 @@ def _engine(name, spec, asks=Exchange):
         ("token", 2),
         ("conv", "layer"),
         ("mlp", "model"),
+        *((name, "layer") for name in ("vit", "lstm", "resnet")),
     ],
 )
 def test_a_step_yields_the_gradient_of_the_whole_model(double, name, spec):
