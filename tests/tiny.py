@@ -76,11 +76,11 @@ def mlp_model(depth=4):
 
 
 def vit_model():
-    return vit((4, 4, 1), NUM_CLASSES, patch=2, width=4, depth=2, heads=2, dropout=0.2)
+    return vit((4, 4, 1), NUM_CLASSES, patch=2, width=4, depth=1, heads=2, dropout=0.2)
 
 
 def lstm_model():
-    return lstm((5,), NUM_CLASSES, vocabulary=7, width=4, units=2)
+    return lstm((5,), NUM_CLASSES, vocabulary=7, width=4, units=2, depth=1)
 
 
 def features(samples=8, seed=0, shape=(4,)):

@@ -78,10 +78,9 @@ def _next_state(
 ) -> tuple[Array, Array]:
     """(c, h) after one position, which is given as (W x + b, mask)."""
     (cell, hidden), (inputs, mask) = state, now
-    gates = jnp.split(inputs + hidden @ recurrent, 4, axis=-1)
-    admit, forget, release = (nnx.sigmoid(gates[index]) for index in (0, 1, 3))
-    new_cell = forget * cell + admit * jnp.tanh(gates[2])
-    new_hidden = release * jnp.tanh(new_cell)
+    i, f, g, o = jnp.split(inputs + hidden @ recurrent, 4, axis=-1)
+    new_cell = nnx.sigmoid(f) * cell + nnx.sigmoid(i) * jnp.tanh(g)
+    new_hidden = nnx.sigmoid(o) * jnp.tanh(new_cell)
     return jnp.where(mask[:, None], new_cell, cell), jnp.where(mask[:, None], new_hidden, hidden)
 
 

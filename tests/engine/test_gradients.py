@@ -1,14 +1,19 @@
 """Layer-wise gradients equal jax.grad of the whole model, in float64."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from flax import nnx
 
 from layup_jax.clock import WallClock
 from layup_jax.engine.engine import Engine, Moment
-from layup_jax.models import partition_layers, resnet50
+from layup_jax.models import LayeredModel, partition_layers
+from layup_jax.models.conv import Classifier
+from layup_jax.models.resnet import Bottleneck, Stem
 from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
@@ -17,11 +22,19 @@ from layup_jax.types import Exchange, SegmentState
 MOMENT = Moment(seed=5, rank=2, step=7)
 
 
+def norm(num_features, rngs):
+    return nnx.GroupNorm(num_features, num_groups=2, rngs=rngs)
+
+
 def resnet_model():
-    return resnet50((4, 4, 1), tiny.NUM_CLASSES, stem="imagenet", norm="group", width=4)
+    options = {"norm": norm, "rngs": nnx.Rngs(0)}
+    stem = Stem(1, 4, kind="imagenet", **options)
+    blocks = [Bottleneck(4, 2, stride=2, **options), Bottleneck(8, 2, stride=1, **options)]
+    head = Classifier(8, tiny.NUM_CLASSES, dropout=0.0, rngs=nnx.Rngs(1))
+    return LayeredModel([stem, *blocks, head])
 
 
-CASES = tiny.MODELS | {"resnet": (resnet_model, tiny.images)}
+CASES = tiny.MODELS | {"resnet": (resnet_model, partial(tiny.features, shape=(16, 16, 1)))}
 
 
 class Keeper:

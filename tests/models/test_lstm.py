@@ -1,5 +1,7 @@
 """The bidirectional LSTM: its published size, both directions against plain numpy, padding."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,8 +32,8 @@ def padded(texts, length, before=0):
 def logits(model, tokens):
     segment = model.segment(0, len(model))
     params, model_state = tiny.widened(segment.init())
-    outputs, _ = segment.apply(params, model_state, tokens, training=True)
-    return np.asarray(outputs)
+    apply = jax.jit(partial(segment.apply, training=True))
+    return np.asarray(apply(params, model_state, tokens)[0])
 
 
 def sigmoid(values):
@@ -84,10 +86,10 @@ def test_equals_an_lstm_that_knows_no_padding(double, model):
     np.testing.assert_allclose(given, expected, rtol=1e-12, atol=1e-15)  # float64 on both sides
 
 
-@pytest.mark.parametrize(("length", "before"), [(9, 0), (9, 3), (6, 0)])
-def test_padding_after_or_before_the_text_changes_nothing(model, length, before):
-    alone = [logits(model, padded([text], len(text)))[0] for text in TEXTS]
-    np.testing.assert_allclose(logits(model, padded(TEXTS, length, before)), alone, rtol=1e-6)
+@pytest.mark.parametrize("before", [0, 3])
+def test_padding_after_or_before_the_text_changes_nothing(model, before):
+    given = logits(model, padded(TEXTS, 9, before))
+    np.testing.assert_allclose(given, logits(model, padded(TEXTS, 6)), rtol=1e-6)
 
 
 def test_the_order_of_words_matters_to_both_directions(model):
@@ -96,7 +98,8 @@ def test_the_order_of_words_matters_to_both_directions(model):
 
     def run(texts):
         tokens = padded(texts, 3)
-        return np.asarray(segment.apply(params, model_state, tokens, training=True)[0][0])
+        apply = jax.jit(partial(segment.apply, training=True))
+        return np.asarray(apply(params, model_state, tokens)[0][0])
 
     first, second = run([[1, 2, 3]]), run([[1, 2, 4]])
     forward, backward = slice(0, UNITS), slice(UNITS, 2 * UNITS)
@@ -113,7 +116,8 @@ def test_tokens_beyond_the_vocabulary_give_nan(model):
     assert np.all(np.isnan(logits(model, padded([[1, 8]], 6))))
 
 
-def test_only_the_words_that_occur_learn(model):
+def test_only_the_words_that_occur_learn():
+    model = lstm((6,), 2, vocabulary=8, width=4, units=UNITS, depth=1)
     segment = model.segment(0, len(model))
     params, model_state = segment.init()
     batch = Batch(padded([[5, 1], [2]], 6), np.array([0, 1], np.int32))

@@ -1,6 +1,7 @@
 """Vision transformers: the published size, each layer against plain numpy, equal blocks."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -31,8 +32,11 @@ def run(double, model):
         segment = model.segment(index, index + 1)
         rng = np.random.default_rng(index)
         params, model_state = tiny.widened(segment.init())
-        params = jax.tree.map(lambda leaf: leaf + 0.1 * rng.normal(size=leaf.shape), params)
-        outputs, _ = segment.apply(params, model_state, inputs, training=True)
+        params = jax.tree.map(
+            lambda leaf: np.asarray(leaf) + 0.1 * rng.normal(size=leaf.shape), params
+        )
+        apply = jax.jit(partial(segment.apply, training=True))
+        outputs, _ = apply(params, model_state, inputs)
         return params[0], np.asarray(outputs)
 
     return run
@@ -54,7 +58,7 @@ def _normed(params, inputs):
 
 def _attention(params, tokens):
     """One sample's (tokens, features), head by head."""
-    queries, keys, values = np.split(np.asarray(_linear(params["inputs"], tokens)), 3, axis=-1)
+    queries, keys, values = np.split(_linear(params["inputs"], tokens), 3, axis=-1)
     size, heads = WIDTH // HEADS, []
     for start in range(0, WIDTH, size):
         part = slice(start, start + size)
@@ -65,7 +69,7 @@ def _attention(params, tokens):
 
 def _block(params, tokens):
     tokens = tokens + _attention(params["attention"], _normed(params["norm1"], tokens))
-    hidden = np.asarray(_linear(params["linear1"], _normed(params["norm2"], tokens)))
+    hidden = _linear(params["linear1"], _normed(params["norm2"], tokens))
     hidden = hidden * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2))) / 2
     return tokens + _linear(params["linear2"], hidden)
 
@@ -125,14 +129,15 @@ def test_dropout_draws_anew_each_time_it_is_applied():
     model = vit((4, 4, 1), 3, patch=2, width=4, depth=1, heads=2, dropout=0.5)
     segment = model.segment(1, 2)
     (params,), model_state = segment.init()
-    # What is added by the attention is 1, by the perceptron 2; GELU(8) is 8.
+    # The attention adds 1 and the perceptron 2, doubled or dropped each by itself.
     params = jax.tree.map(jnp.zeros_like, params)
     params["attention"]["outputs"]["bias"] = jnp.ones(4)
     params["linear2"]["bias"] = jnp.full(4, 2.0)
     inputs = jnp.zeros((16, 5, 4))
-    outputs, _ = segment.apply((params,), model_state, inputs, jax.random.key(0), training=True)
+    apply = jax.jit(segment.apply, static_argnames="training")
+    outputs, _ = apply((params,), model_state, inputs, jax.random.key(0), training=True)
     assert set(np.unique(outputs)) == {0.0, 2.0, 4.0, 6.0}
-    outputs, _ = segment.apply((params,), model_state, inputs, training=False)
+    outputs, _ = apply((params,), model_state, inputs, training=False)
     assert set(np.unique(outputs)) == {3.0}
 
 
