@@ -61,7 +61,7 @@ class LSTM(nnx.Module):
 
     def __call__(self, features: Array, mask: Array) -> Array:
         """(batch, time, inputs) and (batch, time) -> h of all positions, (batch, time, units)."""
-        inputs = jnp.swapaxes(self.inputs(features), 0, 1)
+        inputs = self.inputs(jnp.swapaxes(features, 0, 1))
         recurrent = self.recurrent[...]
         start = jnp.zeros((features.shape[0], recurrent.shape[0]), inputs.dtype)
 
