@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from flax import nnx
 
@@ -110,7 +110,13 @@ class Stem(nnx.Module):
         outputs = nnx.relu(self.first(inputs))
         if not self.pools:
             return outputs
-        return nnx.max_pool(outputs, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        return _pooled(outputs)
+
+
+def _pooled(inputs: Array) -> Array:
+    """Maximum over 3x3 at stride 2, and as far over the edges as torchvision's weights expect."""
+    edges: Any = ((1, 1), (1, 1))  # flax takes pairs and declares a string
+    return nnx.max_pool(inputs, (3, 3), strides=(2, 2), padding=edges)
 
 
 class BasicBlock(nnx.Module):
