@@ -108,13 +108,11 @@ class Stem(nnx.Module):
     def __call__(self, inputs: Array) -> Array:
         """(batch, height, width, inputs) -> (batch, height / 4 if it pools, ..., outputs)."""
         outputs = nnx.relu(self.first(inputs))
-        if not self.pools:
-            return outputs
-        return _pooled(outputs)
+        return _pooled(outputs) if self.pools else outputs
 
 
 def _pooled(inputs: Array) -> Array:
-    """Maximum over 3x3 at stride 2, and as far over the edges as torchvision's weights expect."""
+    """Maximum over 3x3 at stride 2, with one pixel of padding on every side."""
     edges: Any = ((1, 1), (1, 1))  # flax takes pairs and declares a string
     return nnx.max_pool(inputs, (3, 3), strides=(2, 2), padding=edges)
 
