@@ -93,8 +93,7 @@ def _topologies() -> tuple[Entry, ...]:
 
 
 def _models() -> tuple[Entry, ...]:
-    """Of a model the module says what it is, and the function only how it is built."""
-    return tuple(Entry(name, _first_line(inspect.getmodule(make))) for name, make in MODELS.items())
+    return tuple(Entry(name, _first_line(make)) for name, make in MODELS.items())
 
 
 def _data_sets() -> tuple[Entry, ...]:

@@ -8,7 +8,7 @@ from flax import nnx
 
 from layup_jax.data import Batch
 from layup_jax.losses import cross_entropy
-from layup_jax.models import LayeredModel, conv, mlp
+from layup_jax.models import LayeredModel, conv, lstm, mlp, vit
 
 NUM_CLASSES = 3
 
@@ -75,6 +75,14 @@ def mlp_model(depth=4):
     return mlp((4,), NUM_CLASSES, width=5, depth=depth)
 
 
+def vit_model():
+    return vit((4, 4, 1), NUM_CLASSES, patch=2, width=4, depth=1, heads=2, dropout=0.2)
+
+
+def lstm_model():
+    return lstm((5,), NUM_CLASSES, vocabulary=7, width=4, units=2, depth=1)
+
+
 def features(samples=8, seed=0, shape=(4,)):
     """Float inputs and labels that depend on them."""
     rng = np.random.default_rng(seed)
@@ -99,6 +107,8 @@ MODELS = {
     "token": (token_model, tokens),
     "conv": (conv_model, images),
     "mlp": (mlp_model, features),
+    "vit": (vit_model, images),
+    "lstm": (lstm_model, tokens),
 }
 loss = cross_entropy
 

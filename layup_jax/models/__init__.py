@@ -3,11 +3,24 @@
 from layup_jax.models.conv import conv
 from layup_jax.models.gpt import gpt, gpt2
 from layup_jax.models.layers import LayeredModel, Segment
+from layup_jax.models.lstm import lstm
 from layup_jax.models.mlp import mlp
 from layup_jax.models.partition import partition_layers
-from layup_jax.models.resnet import resnet18
+from layup_jax.models.resnet import resnet18, resnet34, resnet50
+from layup_jax.models.vit import vit, vit_s16
 
-MODELS = {"conv": conv, "gpt": gpt, "gpt2": gpt2, "mlp": mlp, "resnet18": resnet18}
+MODELS = {
+    "conv": conv,
+    "mlp": mlp,
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "vit": vit,
+    "vit_s16": vit_s16,
+    "lstm": lstm,
+    "gpt": gpt,
+    "gpt2": gpt2,
+}
 
 __all__ = [
     "MODELS",
@@ -16,7 +29,12 @@ __all__ = [
     "conv",
     "gpt",
     "gpt2",
+    "lstm",
     "mlp",
     "partition_layers",
     "resnet18",
+    "resnet34",
+    "resnet50",
+    "vit",
+    "vit_s16",
 ]

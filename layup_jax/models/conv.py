@@ -56,7 +56,9 @@ def conv(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> LayeredModel:
-    """Builds the network: one block for each entry of `channels`, then a classifier.
+    """A small convolutional network with batch normalisation, for images of 8x8 and up.
+
+    One block for each entry of `channels`, then a classifier.
 
     Args:
       image_shape: (height, width, channels) of one image.

@@ -48,7 +48,9 @@ def mlp(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> LayeredModel:
-    """Builds the network: `depth` linear layers, the last of which gives the logits.
+    """A multilayer perceptron: equal hidden layers, so that all of them share one compilation.
+
+    There are `depth` linear layers, the last of which gives the logits.
 
     Args:
       input_shape: of one sample; flattened.

@@ -1,20 +1,40 @@
 """Layer-wise gradients equal jax.grad of the whole model, in float64."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from flax import nnx
 
 from layup_jax.clock import WallClock
 from layup_jax.engine.engine import Engine, Moment
-from layup_jax.models import partition_layers
+from layup_jax.models import LayeredModel, partition_layers
+from layup_jax.models.conv import Classifier
+from layup_jax.models.resnet import Bottleneck, Stem
 from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
 from layup_jax.types import Exchange, SegmentState
 
 MOMENT = Moment(seed=5, rank=2, step=7)
+
+
+def norm(num_features, rngs):
+    return nnx.GroupNorm(num_features, num_groups=2, rngs=rngs)
+
+
+def resnet_model():
+    options = {"norm": norm, "rngs": nnx.Rngs(0)}
+    stem = Stem(1, 4, kind="imagenet", **options)
+    blocks = [Bottleneck(4, 2, stride=2, **options), Bottleneck(8, 2, stride=1, **options)]
+    head = Classifier(8, tiny.NUM_CLASSES, dropout=0.0, rngs=nnx.Rngs(1))
+    return LayeredModel([stem, *blocks, head])
+
+
+CASES = tiny.MODELS | {"resnet": (resnet_model, partial(tiny.features, shape=(16, 16, 1)))}
 
 
 class Keeper:
@@ -68,7 +88,7 @@ def _oracle(engine, batch):
 
 
 def _engine(name, spec, asks=Exchange):
-    make, batch = tiny.MODELS[name]
+    make, batch = CASES[name]
     model = make()
     partition = partition_layers(spec, [1] * len(model))
     return Engine(model, partition, tiny.loss, Keeper(asks)), tiny.widened(batch())
@@ -82,6 +102,7 @@ def _engine(name, spec, asks=Exchange):
         ("token", 2),
         ("conv", "layer"),
         ("mlp", "model"),
+        *((name, "layer") for name in ("vit", "lstm", "resnet")),
     ],
 )
 def test_a_step_yields_the_gradient_of_the_whole_model(double, name, spec):
