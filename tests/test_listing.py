@@ -26,7 +26,7 @@ def test_everything_that_can_be_named_is_there_with_a_summary(groups):
     assert list(groups["strategy.name"]) == list(STRATEGIES)
     assert list(groups["strategy.topology"]) == [*TOPOLOGIES, "path of a file"]
     assert list(groups["model.name"]) == list(MODELS)
-    assert list(groups["data.name"]) == ["digits", "any name of TFDS"]
+    assert list(groups["data.name"]) == ["digits", "stdlib", "any name of TFDS"]
     for entries in groups.values():
         for name, summary in entries.items():
             assert len(summary) > 10, name

@@ -20,7 +20,7 @@ from typing import Any
 from layup_jax.data.records import Records
 from layup_jax.errors import DataError
 
-_ALIASES = {"digits": "layup_digits"}
+_ALIASES = {"digits": "layup_digits", "stdlib": "layup_stdlib"}
 _FORMAT = "array_record"
 
 
@@ -28,7 +28,8 @@ def open_source(name: str, split: str, data_dir: str | os.PathLike | None = None
     """Opens one split of a data set, preparing the data set first if it is not on disk.
 
     Args:
-      name: any TFDS name ("mnist", "name/config:1.0.0"), one on disk without code, or "digits".
+      name: any TFDS name ("mnist", "name/config:1.0.0"), one on disk without code, "digits" or
+        "stdlib".
       split: a TFDS split, also "train[:80%]" or "train+test".
       data_dir: folder of the data sets. None for TFDS's default: $TFDS_DATA_DIR, or
         ~/tensorflow_datasets.
@@ -87,8 +88,8 @@ def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
 
     base = re.split("[:/]", name, maxsplit=1)[0]
     name = _ALIASES.get(base, base) + name[len(base) :]
-    if name.startswith("layup_digits"):
-        import layup_jax.data.digits  # noqa: F401  (registers the builder)
+    if name.startswith("layup_"):
+        _register_own()
     try:
         return tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
     except tfds.core.DatasetNotFoundError as error:
@@ -101,6 +102,12 @@ def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
             f"data set {name!r} must name a config and version that exist, got "
             f"{_reason(error)!r}; leave config and version out for the default"
         ) from error
+
+
+def _register_own() -> None:
+    """Importing a builder registers it with TFDS."""
+    import layup_jax.data.digits
+    import layup_jax.data.stdlib  # noqa: F401
 
 
 def _generate(builder: Any, name: str) -> None:
