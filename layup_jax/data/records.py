@@ -137,7 +137,7 @@ class Records:
         reason = (str(error).splitlines() or [""])[0].rstrip(".")
         return DataError(
             f"data set {self.name} must be whole, but its file {path.name} is damaged "
-            f"({type(error).__name__}: {reason}); delete {path.parent}, and it is prepared again"
+            f"({type(error).__name__}: {reason}); delete {path.parent} and prepare or copy it again"
         )
 
     def _is_readable(self, key: int) -> bool:

@@ -55,7 +55,7 @@ def find_roles(info: Any, name: str) -> Roles:
     texts = [key for key in features if _is_text(features[key])]
     if keys is None or (len(keys) == 2 and keys[0] == keys[1]):
         return Roles(Kind.DOCUMENTS, _document_key(texts, keys, name), None)
-    if len(keys) != 2 or any(key not in features for key in keys):
+    if len(keys) != 2 or any(not isinstance(key, str) or key not in features for key in keys):
         raise _undeclared(keys, name)
     kind = Kind.LABELLED_TEXTS if keys[0] in texts else Kind.ARRAYS
     return Roles(kind, *keys)

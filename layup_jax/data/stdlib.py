@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -68,9 +69,10 @@ class LayupStdlib(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, root: Path, is_test: bool) -> Iterator[tuple[int, dict]]:
-        for number, path in enumerate(_source_paths(root)):
+        paths = [path for path in _source_paths(root) if is_test_path(path) == is_test]
+        for number, path in enumerate(paths):
             text = _text(root / path)
-            if text is not None and is_test_path(path) == is_test:
+            if text is not None:
                 yield number, {"path": str(path), "text": text}
 
 
@@ -81,8 +83,12 @@ def is_test_path(path: PurePosixPath) -> bool:
 
 
 def _source_paths(root: Path) -> list[PurePosixPath]:
-    paths = (PurePosixPath(path.relative_to(root).as_posix()) for path in root.rglob("*.py"))
-    return sorted(path for path in paths if not _LEFT_OUT.intersection(path.parts))
+    paths: list[PurePosixPath] = []
+    for folder, below, files in os.walk(root):
+        below[:] = [name for name in below if name not in _LEFT_OUT]  # walked no further
+        place = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        paths += [place / name for name in files if name.endswith(".py")]
+    return sorted(paths)
 
 
 def _text(path: Path) -> str | None:

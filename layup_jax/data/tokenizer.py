@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from layup_jax.data.records import Records
+from layup_jax.data.roles import Kind
 from layup_jax.errors import ConfigError, DataError
 
 _END = "<|endoftext|>"
@@ -131,11 +132,16 @@ def train_tokenizer(records: Records, path: str | os.PathLike, *, vocabulary: in
 
     Raises:
       ConfigError: if the vocabulary is smaller than 257, or the library is not installed.
+      DataError: if the data set holds no texts.
     """
     if vocabulary < ByteTokenizer.vocabulary:
         raise ConfigError(
             f"vocabulary must be at least {ByteTokenizer.vocabulary}, all bytes and the end of a "
             f"document, got {vocabulary}; raise it"
+        )
+    if records.kind is Kind.ARRAYS:
+        raise DataError(
+            f"data set {records.name} must hold texts, got {records.kind}; name one of texts"
         )
     library = _library(path)
     byte_level = library.pre_tokenizers.ByteLevel(add_prefix_space=False)

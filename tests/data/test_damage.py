@@ -58,7 +58,7 @@ def test_a_damaged_file_is_named_with_the_remedy(copied, damage):
         load_split(name, "train", folder)
     message = str(caught.value)
     assert f"data set {name!r} train must be whole, but its file {path.name} is damaged" in message
-    assert message.endswith(f"delete {path.parent}, and it is prepared again")
+    assert message.endswith(f"delete {path.parent} and prepare or copy it again")
     with pytest.raises(DataError, match="is damaged"):
         make_loader(LoaderSpec(name, batch_size=1, data_dir=folder))
 

@@ -101,7 +101,8 @@ def test_augmentation_repeats_and_differs_by_seed_rank_and_epoch(spec):
         assert not np.array_equal(first[0].inputs, other[0].inputs)
     whole = dataclasses.replace(spec, batch_size=20)
     totals = [batch.inputs.sum(axis=(1, 2, 3)) for batch in take(whole, 2)]
-    assert not set(totals[0].tolist()) & set(totals[1].tolist())
+    same = set(totals[0].tolist()) & set(totals[1].tolist())
+    assert len(same) < 5  # by chance one of 81 crops is drawn again
 
 
 def test_memory_disk_and_any_number_of_threads_give_the_same_batches(spec, monkeypatch):
@@ -165,7 +166,7 @@ def test_pictures_of_several_sizes_become_one_size(image_dir, limit):
     assert open_data_set("tiny_sizes", "train", image_dir, RESIZED).signature[1] == (16, 16, 3)
     test = load_split("tiny_sizes", "test", image_dir, form=RESIZED, num_samples=4)
     assert test.inputs.shape == (4, 16, 16, 3)
-    with pytest.raises(DataError, match=r"records of one shape, got .* resized_crop"):
+    with pytest.raises(DataError, match=r"of one shape, got .*augment=resized_crop"):
         load_split("tiny_sizes", "test", image_dir)
     with pytest.raises(DataError, match="records of one shape, got"):
         take(dataclasses.replace(spec, form=SampleForm()), 1)
@@ -183,7 +184,7 @@ def test_random_parts_lie_inside_and_have_the_published_areas_and_ratios(shape):
         left, top, right, bottom = random_box((*shape, 3), rng)
         assert 0 <= left < right <= shape[1]
         assert 0 <= top < bottom <= shape[0]
-        if shape[0] >= 40:
+        if min(shape) >= 40:
             wide, high = right - left, bottom - top
             assert 0.07 < wide * high / (shape[0] * shape[1]) <= 1
             assert 0.7 < wide / high < 1.4

@@ -209,7 +209,7 @@ def test_labels_and_vocabularies_that_do_not_fit(spec, text_dir):
         open_source("tiny_pairs", "train", text_dir)
 
 
-def test_unknown_or_unfit_tokenizers(text_dir, tmp_path, monkeypatch, bpe):
+def test_unknown_or_unfit_tokenizers(text_dir, digits_dir, tmp_path, monkeypatch, bpe):
     def opened(name):
         return open_data_set("tiny_documents", "train", text_dir, SampleForm(tokenizer=name))
 
@@ -219,6 +219,8 @@ def test_unknown_or_unfit_tokenizers(text_dir, tmp_path, monkeypatch, bpe):
     path.write_text('{"a": 1}')
     with pytest.raises(DataError, match=r"other\.json' must be one of the tokenizers library"):
         opened(str(path))
+    with pytest.raises(DataError, match="must hold texts, got arrays with labels"):
+        train_tokenizer(open_source("digits", "test", digits_dir), path, vocabulary=300)
     with pytest.raises(ConfigError, match=r"vocabulary must be at least 257, .* got 256; raise it"):
         train_tokenizer(open_source("tiny_documents", "train", text_dir), path, vocabulary=256)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
