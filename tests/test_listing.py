@@ -42,7 +42,7 @@ def test_data_sets_on_disk_are_found_by_the_names_that_tfds_gives_them(tmp_path,
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     *_, data_sets = catalogue()
     names = [entry.name for entry in data_sets.entries]
-    assert names == ["digits", "glue/cola", "mnist", "any name of TFDS"]
+    assert names == ["digits", "stdlib", "glue/cola", "mnist", "any name of TFDS"]
     assert str(tmp_path) in data_sets.entries[1].summary
 
 

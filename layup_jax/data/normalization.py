@@ -20,12 +20,19 @@ class Normalization(NamedTuple):
     deviation: tuple[float, ...]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Normalises (..., channels), uint8 or float in [0, 1], to float32."""
+        """Normalises (..., width, channels), uint8 or float in [0, 1], to float32."""
         inverse = 1 / np.asarray(self.deviation)
         scale = inverse / 255 if images.dtype == np.uint8 else inverse
-        normalized = np.multiply(images, scale.astype(np.float32), dtype=np.float32)
-        normalized -= (self.mean * inverse).astype(np.float32)
-        return normalized
+        # By rows of pixels: a loop over three channels at a time takes four times as long.
+        rows = images.reshape(*images.shape[:-2], -1)
+        width = images.shape[-2]
+        normalized = np.multiply(rows, _repeated(scale, width), dtype=np.float32)
+        normalized -= _repeated(self.mean * inverse, width)
+        return normalized.reshape(images.shape)
+
+
+def _repeated(channels: np.ndarray, width: int) -> np.ndarray:
+    return np.tile(channels.astype(np.float32), width)
 
 
 # CIFAR: over all pixels of the 50,000 training images, to the digits that public code uses.
