@@ -6,12 +6,14 @@ Nouns: none; `open_source` gives `Records`, `prepare_source` makes sure the file
     records = open_source("digits", "train[:80%]", data_dir)
     records = open_source("cifar10", "test")      # downloads into TFDS's default folder
 
-TensorFlow is never needed here: array_record is the one format TFDS reads without it.
+TensorFlow is not needed to read: array_record is the one format TFDS reads without it. Some data sets
+(cifar10, mnist) TFDS only writes with it.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -118,9 +120,11 @@ def _generate(builder: Any, name: str) -> None:
         if builder.data_path.exists():  # another process renamed its finished folder first
             return
         root = builder.data_dir_root
+        why = f"{type(error).__name__}: {_reason(error)}"
+        if isinstance(error, ImportError) and importlib.util.find_spec("tensorflow") is None:
+            why = "writing it, unlike reading it, needs TensorFlow: pip install tensorflow"
         raise DataError(
-            f"data set {name!r} is not on disk and could not be prepared "
-            f"({type(error).__name__}: {_reason(error)}); mend that, or run "
+            f"data set {name!r} is not on disk and could not be prepared ({why}); mend that, or run "
             "`python -c 'from layup_jax.data import prepare_source as prepare; "
             f'prepare("{name}")\'` where there is a network and copy the folder to {root}.'
         ) from error

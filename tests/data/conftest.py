@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from builders import builder_class, prepared
 from PIL import Image
 from texts import DOCUMENTS, REVIEWS
 
@@ -53,40 +54,6 @@ def digits_dir(raced_preparation):
     return raced_preparation[0]
 
 
-def _builder_class(
-    class_name, features, examples, supervised_keys=("pixels", "class"), test=(), ordered=False
-):
-    """A TFDS builder that TFDS's register does not know, as if its code were elsewhere."""
-
-    def info(self):
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=tfds.features.FeaturesDict(features),
-            supervised_keys=supervised_keys,
-            disable_shuffling=ordered,
-        )
-
-    splits = {"train": examples, **({"test": test} if test else {})}
-    members = {
-        "VERSION": tfds.core.Version("2.1.0"),
-        "url_infos": None,
-        "_info": info,
-        "_split_generators": lambda self, _: {
-            split: iter(enumerate(each)) for split, each in splits.items()
-        },
-        "_generate_examples": lambda self: None,
-    }
-    with tfds.core.registered.skip_registration():
-        return type(class_name, (tfds.core.GeneratorBasedBuilder,), members)
-
-
-def prepared(folder, *builders):
-    """The folder, with data sets in it."""
-    for builder in builders:
-        builder(data_dir=folder, file_format="array_record").download_and_prepare()
-    return folder
-
-
 def _pixels(length):
     return tfds.features.Tensor(shape=(length,), dtype=np.uint8)
 
@@ -101,9 +68,9 @@ def foreign_dir(tmp_path_factory):
     fixed = {"pixels": _pixels(4), "class": label}
     return prepared(
         folder,
-        _builder_class("TinyLetters", fixed, even),
-        _builder_class("TinyKeyless", fixed, even[:5], None),
-        _builder_class(
+        builder_class("TinyLetters", fixed, even),
+        builder_class("TinyKeyless", fixed, even[:5], None),
+        builder_class(
             "TinyRagged",
             {"pixels": _pixels(None), "class": label},
             ragged,
@@ -131,8 +98,8 @@ def image_dir(tmp_path_factory):
     sized = [_picture(shape, i) for i, shape in enumerate(sizes)]
     return prepared(
         tmp_path_factory.mktemp("images"),
-        _builder_class("TinyPictures", features(32, 32, 3), same, keys, test=same[:6]),
-        _builder_class("TinySizes", features(None, None, 3), sized, keys, test=sized[:6]),
+        builder_class("TinyPictures", features(32, 32, 3), same, keys, test=same[:6]),
+        builder_class("TinySizes", features(None, None, 3), sized, keys, test=sized[:6]),
     )
 
 
@@ -147,11 +114,11 @@ def text_dir(tmp_path_factory):
     keys = ("text", "label")
     return prepared(
         tmp_path_factory.mktemp("texts"),
-        _builder_class(
+        builder_class(
             "TinyDocuments", {"text": text, "path": text}, documents, None, documents[:9], True
         ),
-        _builder_class("TinyReviews", labelled, REVIEWS, keys, REVIEWS[:8], True),
-        _builder_class("TinyUnknown", labelled, unknown, keys),
-        _builder_class("TinyPairs", {"left": text, "right": text}, two, None),
-        _builder_class("TinySame", {"left": text, "right": text}, two, ("right", "right")),
+        builder_class("TinyReviews", labelled, REVIEWS, keys, REVIEWS[:8], True),
+        builder_class("TinyUnknown", labelled, unknown, keys),
+        builder_class("TinyPairs", {"left": text, "right": text}, two, None),
+        builder_class("TinySame", {"left": text, "right": text}, two, ("right", "right")),
     )
