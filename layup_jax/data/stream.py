@@ -71,7 +71,7 @@ def open_stream(samples: Samples, shard: Shard, *, prefetch: bool) -> Any:
 
 def _ahead() -> grain.ReadOptions:
     threads = min(max(2, _num_cores()), _MOST_THREADS)
-    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
 
 
 def _num_cores() -> int:
