@@ -43,7 +43,7 @@ def test_data_sets_on_disk_are_found_by_the_names_that_tfds_gives_them(tmp_path,
     *_, data_sets = catalogue()
     names = [entry.name for entry in data_sets.entries]
     assert names == ["digits", "stdlib", "glue/cola", "mnist", "any name of TFDS"]
-    assert str(tmp_path) in data_sets.entries[1].summary
+    assert str(tmp_path) in data_sets.entries[2].summary
 
 
 def test_long_summaries_go_on_below_themselves_in_80_columns(tmp_path):

@@ -148,8 +148,6 @@ class Records:
 
     def _file(self, key: int) -> Path:
         """The file that holds a record."""
-        for part in self._info.splits[self._source.split].file_instructions:
-            if key < part.take:
-                break
-            key -= part.take
-        return Path(part.filename)
+        parts = self._info.splits[self._source.split].file_instructions
+        ends = np.cumsum([part.take for part in parts])
+        return Path(parts[np.searchsorted(ends, key, side="right")].filename)

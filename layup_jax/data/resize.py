@@ -9,9 +9,11 @@ Nouns: `Box`. Only this module imports Pillow, on first use.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+
+Images: TypeAlias = np.ndarray | Sequence[np.ndarray]
 
 _SCALE = (0.08, 1.0)
 _LOG_RATIO = (np.log(3 / 4), np.log(4 / 3))
@@ -28,7 +30,7 @@ class Box(NamedTuple):
     bottom: int
 
 
-def resized_crops(images: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> np.ndarray:
+def resized_crops(images: Images, size: int, rng: np.random.Generator) -> np.ndarray:
     """Cuts a random part out of each image, resizes it, and flips half of them.
 
     Args:
@@ -51,7 +53,7 @@ def resized_crops(images: Sequence[np.ndarray], size: int, rng: np.random.Genera
     )
 
 
-def centre_crops(images: Sequence[np.ndarray], size: int) -> np.ndarray:
+def centre_crops(images: Images, size: int) -> np.ndarray:
     """Resizes each image to a shorter side of size * 256 / 224, and cuts out its middle.
 
     Args:

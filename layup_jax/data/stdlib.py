@@ -62,6 +62,7 @@ class LayupStdlib(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[int, dict]]]:
         del dl_manager  # the files come with Python
+        assert isinstance(self.builder_config, StdlibConfig)
         root = self.builder_config.root or Path(sysconfig.get_paths()["stdlib"])
         return {
             "train": self._generate_examples(root, is_test=False),

@@ -9,19 +9,14 @@ Nouns: `View`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
-
 import numpy as np
 
 from layup_jax.data.augment import crop_flip
 from layup_jax.data.batch import as_inputs
 from layup_jax.data.form import SampleForm
 from layup_jax.data.normalization import PUBLISHED
-from layup_jax.data.resize import centre_crops, resized_crops
+from layup_jax.data.resize import Images, centre_crops, resized_crops
 from layup_jax.errors import DataError
-
-Inputs: TypeAlias = np.ndarray | Sequence[np.ndarray]
 
 # Keeps these draws apart from those of `Shard.order`, which come from (seed, rank, epoch).
 _STREAM = 0xA06
@@ -43,7 +38,7 @@ class View:
         self._normalize = PUBLISHED.get(form.normalize, as_inputs)
         self._key = (seed, rank)
 
-    def to_train(self, inputs: Inputs, number: int) -> np.ndarray:
+    def to_train(self, inputs: Images, number: int) -> np.ndarray:
         """Inputs of batch `number`, as many and in the same order."""
         augment = self._form.augment
         if augment == "none":
@@ -53,7 +48,7 @@ class View:
             return self._normalize(crop_flip(np.asarray(inputs), rng))
         return self._normalize(resized_crops(inputs, self._form.image_size, rng))
 
-    def to_test(self, inputs: Inputs) -> np.ndarray:
+    def to_test(self, inputs: Images) -> np.ndarray:
         """The same inputs as they are evaluated: resized if they are to be, never random."""
         if self.resizes:
             return self._normalize(centre_crops(inputs, self._form.image_size))
