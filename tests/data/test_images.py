@@ -19,6 +19,7 @@ from layup_jax.data import (
 from layup_jax.data.augment import crop_flip
 from layup_jax.data.normalization import PUBLISHED
 from layup_jax.data.resize import centre_crops, random_box, resized_crops
+from layup_jax.data.view import View
 from layup_jax.errors import DataError
 
 CROP_FLIP = SampleForm(augment="crop_flip")
@@ -111,6 +112,15 @@ def test_memory_disk_and_any_number_of_threads_give_the_same_batches(spec, monke
     for cores in (1, 7):
         monkeypatch.setattr(stream, "_num_cores", lambda cores=cores: cores)
         np.testing.assert_equal(take(spec, 12), expected)
+
+
+@pytest.mark.parametrize("form", [CROP_FLIP, RESIZED])
+def test_what_is_drawn_depends_on_seed_rank_and_number_of_the_batch(pictures, form):
+    images = pictures[0]
+    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    seen = [View(form, seed, rank).to_train(images, number) for seed, rank, number in places]
+    assert len({each.tobytes() for each in seen}) == 4
+    np.testing.assert_array_equal(View(form, 0, 0).to_train(images, 0), seen[0])
 
 
 @pytest.mark.parametrize("done", [0, 3, 7])
