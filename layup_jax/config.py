@@ -30,12 +30,33 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which data set: a TFDS name (`digits` is embedded), its splits, and where it is on disk."""
+    """Which data set, and how its records become samples.
+
+    Attributes:
+      name: of TFDS; `digits` and `stdlib` (text) are embedded.
+      train_split: of TFDS, such as train[:90%].
+      test_split: likewise.
+      data_dir: folder of the data sets; None for TFDS's default.
+      test_samples: at most so many of the test split are evaluated, evenly spread; None for all.
+      context: tokens in a sample of text.
+      tokenizer: bytes, or the path of a tokenizer.json; of text.
+      augment: none | crop_flip | resized_crop; of images, to train.
+      image_size: height and width that resized_crop gives, and to test the centre crop.
+      normalize: none | cifar10 | cifar100 | imagenet2012: whose mean and deviation of each channel.
+      memory_limit_mb: a worker's images are read from disk batch by batch if they would need more.
+    """
 
     name: str = "digits"
     train_split: str = "train"
     test_split: str = "test"
     data_dir: str | None = None
+    test_samples: int | None = None
+    context: int = 256
+    tokenizer: str = "bytes"
+    augment: str = "none"
+    image_size: int = 224
+    normalize: str = "none"
+    memory_limit_mb: int = 256
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,6 +47,8 @@ _CHOICES = {
     "threads.weights": ("stored", "live"),
     "transport.data_plane": ("auto", "mpi4jax", "host"),
     "host.bind": ("auto", "cores", "none"),
+    "data.augment": ("none", "crop_flip", "resized_crop"),
+    "data.normalize": ("none", "cifar10", "cifar100", "imagenet2012"),
 }
 _TOPOLOGIES = (
     "complete",
@@ -79,6 +81,10 @@ _AT_LEAST = {
     "threads.queue": 1,
     "threads.shared": 1,
     "threads.partial_from": 0,
+    "data.test_samples": 1,
+    "data.context": 1,
+    "data.image_size": 1,
+    "data.memory_limit_mb": 0,
 }
 _ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")
 _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (

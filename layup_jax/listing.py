@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _DIGITS = "Handwritten digits of 8x8 pixels in ten classes, which come with this program"
-_DIGITS_FOLDER = "layup_digits"
+_STDLIB = "Text: the source files of the standard library of the Python that runs"
+_EMBEDDED_FOLDERS = ("layup_digits", "layup_stdlib")
 _DEFAULT_FOLDER = "~/tensorflow_datasets"
 
 
@@ -102,14 +103,14 @@ def _data_sets() -> tuple[Entry, ...]:
     other = Entry(
         "any name of TFDS", f"Prepared at first use in {folder}, or in --data_dir of layup train"
     )
-    return (Entry("digits", _DIGITS), *found, other)
+    return (Entry("digits", _DIGITS), Entry("stdlib", _STDLIB), *found, other)
 
 
 def _on_disk(folder: Path) -> list[str]:
     """Names of the prepared data sets: folders name/version or name/config/version."""
     infos = [*folder.glob("*/*/dataset_info.json"), *folder.glob("*/*/*/dataset_info.json")]
     names = {info.parent.parent.relative_to(folder).as_posix() for info in infos}
-    return sorted(names - {_DIGITS_FOLDER})
+    return sorted(name for name in names if name.split("/")[0] not in _EMBEDDED_FOLDERS)
 
 
 def _first_line(documented: Any) -> str:

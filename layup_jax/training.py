@@ -16,10 +16,16 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import numpy as np
-
 from layup_jax.config import RunConfig
-from layup_jax.data import Batch, LoaderSpec, load_split, make_loader, open_source
+from layup_jax.data import (
+    Batch,
+    LoaderSpec,
+    SampleForm,
+    Signature,
+    load_split,
+    make_loader,
+    open_data_set,
+)
 from layup_jax.engine.recording import save
 from layup_jax.errors import ConfigError, PeerFailedError, nearest
 from layup_jax.host import HostReport, allowed_cores, local_place, prepare_host
@@ -49,8 +55,8 @@ T = TypeVar("T")
 _SHARED_CORES_SHARE = 0.03  # of what a worker has of a core that it computes on
 
 
-def build_model(config: RunConfig, batch: Batch, num_classes: int) -> LayeredModel:
-    """The configured network for data of this shape.
+def build_model(config: RunConfig, signature: Signature) -> LayeredModel:
+    """The configured network for data that look so; one that takes a `vocabulary` is told the data's.
 
     Raises:
       ConfigError: unknown name or option, or an option of the wrong kind.
@@ -64,8 +70,10 @@ def build_model(config: RunConfig, batch: Batch, num_classes: int) -> LayeredMod
         if key not in known:
             raise ConfigError(f"unknown key config.model.options.{key}; {nearest(key, known)}")
     options.setdefault("seed", config.seed)
+    if signature.vocabulary is not None and "vocabulary" in known:
+        options.setdefault("vocabulary", signature.vocabulary)
     try:
-        return builder(batch.inputs.shape[1:], num_classes, **options)
+        return builder(signature.input_shape, signature.num_classes, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(
             f"config.model.options must suit the model '{name}', got {options}: {error}; change them"
@@ -80,14 +88,15 @@ def build_task(config: RunConfig) -> Task:
       ConfigError, ModelError: the model does not fit.
     """
     data = config.data
-    records = open_source(data.name, data.train_split, data.data_dir)
-    sample = Batch.from_raw(*records.read(np.arange(1)))
-    classes = records.num_classes or int(np.max(sample.labels)) + 1
-    model = build_model(config, sample, classes)
-    check_model(model, cross_entropy, sample)
+    form = _sample_form(config)
+    signature = open_data_set(data.name, data.train_split, data.data_dir, form).signature
+    model = build_model(config, signature)
+    check_model(model, cross_entropy, signature.example())
     optimizer = make_optimizer(config.optimizer, config.stop.steps)
     rate = learning_rate_schedule(config.optimizer, config.stop.steps)
-    test = load_split(data.name, data.test_split, data.data_dir)
+    test = load_split(
+        data.name, data.test_split, data.data_dir, form=form, num_samples=data.test_samples
+    )
     return Task(model, cross_entropy, optimizer, test, learning_rate=rate)
 
 
@@ -95,7 +104,15 @@ def loader_spec(config: RunConfig, rank: int, workers: int) -> LoaderSpec:
     """What one worker of a configured run loads."""
     data = config.data
     return LoaderSpec(
-        data.name, data.train_split, config.batch_size, config.seed, rank, workers, data.data_dir
+        data.name,
+        data.train_split,
+        config.batch_size,
+        config.seed,
+        rank,
+        workers,
+        data.data_dir,
+        memory_limit_bytes=data.memory_limit_mb * 2**20,
+        form=_sample_form(config),
     )
 
 
@@ -106,8 +123,8 @@ def check(config: RunConfig, workers: int) -> None:
       LayupError: one sentence.
     """
     task = build_task(config)
-    records = open_source(config.data.name, config.data.train_split, config.data.data_dir)
-    loader_spec(config, 0, workers).shard(len(records)).check(config.data.name)
+    spec = loader_spec(config, 0, workers)
+    open_data_set(spec.name, spec.split, spec.data_dir, spec.form).check(spec)
     chosen = choose_partition(config, task, None)
     configured_schedule(config).check_segments(len(chosen.partition))
     make_strategy(Setup(config.strategy, task.optimizer, workers))
@@ -216,6 +233,11 @@ def _make_folder(config: RunConfig, overwrite: bool) -> RunFolder:
     folder.write_config(config)
     folder.write_environment(describe_environment(config.seed, datetime.now(UTC)))
     return folder
+
+
+def _sample_form(config: RunConfig) -> SampleForm:
+    data = config.data
+    return SampleForm(data.context, data.tokenizer, data.augment, data.image_size, data.normalize)
 
 
 def _open_loader(config: RunConfig, transport: Transport) -> Iterator[Batch]:

@@ -11,6 +11,8 @@ import pytest
 from layup_jax import config_checks
 from layup_jax.config import RunConfig, default_config, to_dict, validated
 from layup_jax.config_file import Override, load_config, overridden
+from layup_jax.data.form import AUGMENTATIONS
+from layup_jax.data.normalization import PUBLISHED
 from layup_jax.errors import ConfigError
 from layup_jax.strategies import STRATEGIES, Setup, make_strategy
 from layup_jax.topology import TOPOLOGIES
@@ -121,6 +123,12 @@ def test_the_last_override_wins():
         ("stop.steps", "none", "a run needs an end, got none"),
         ("stop.seconds", "-1", "config.stop.seconds must be positive"),
         ("transport.share", "2", "config.transport.share must be in (0, 1], got 2.0"),
+        ("data.context", "0", "config.data.context must be at least 1, got 0; change it"),
+        ("data.test_samples", "0", "config.data.test_samples must be at least 1, got 0"),
+        ("data.image_size", "0", "config.data.image_size must be at least 1, got 0; change it"),
+        ("data.memory_limit_mb", "-1", "config.data.memory_limit_mb must be at least 0, got -1"),
+        ("data.augment", "crop", "unknown config.data.augment 'crop'; did you mean 'crop_flip'?"),
+        ("data.normalize", "cifar", "unknown config.data.normalize 'cifar'; did you mean 'cifar"),
         ("name", "a/b", "config.name must be a plain folder name, got 'a/b'"),
     ],
 )
@@ -138,6 +146,8 @@ def test_the_ends_of_a_share_are_allowed(share):
 def test_the_names_of_the_registries_are_what_a_configuration_may_say():
     assert sorted(config_checks._CHOICES["strategy.name"]) == sorted(STRATEGIES)
     assert sorted(config_checks._TOPOLOGIES) == sorted(TOPOLOGIES)
+    assert config_checks._CHOICES["data.augment"] == AUGMENTATIONS
+    assert config_checks._CHOICES["data.normalize"] == ("none", *PUBLISHED)
     for name in STRATEGIES:
         assert run_config(("strategy.name", name)).strategy.name == name
     for name in TOPOLOGIES:

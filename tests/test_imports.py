@@ -37,9 +37,11 @@ NUMERICS = {"jax", "numpy", "optax", "flax"}
 HOMES = {
     "mpi4py": {"transport/mpi.py", "transport/mpi4jax_plane.py", "cli.py", "doctor.py"},
     "mpi4jax": {"transport/mpi4jax_plane.py", "doctor.py"},
-    "tensorflow_datasets": {"data/source.py", "data/digits.py"},
+    "tensorflow_datasets": {"data/source.py", "data/digits.py", "data/stdlib.py"},
     "grain": {"data/stream.py"},
     "sklearn": {"data/digits.py"},
+    "tokenizers": {"data/tokenizer.py"},
+    "PIL": {"data/resize.py"},
     "matplotlib": {"metrics/figure.py"},
     "networkx": {"topology/file.py"},
     "rich": {
@@ -169,6 +171,8 @@ HEAVY = (
     "matplotlib",
     "grain",
     "sklearn",
+    "tokenizers",
+    "PIL",
     "tensorboardX",
     "ml_collections",
 )

@@ -26,7 +26,7 @@ def test_everything_that_can_be_named_is_there_with_a_summary(groups):
     assert list(groups["strategy.name"]) == list(STRATEGIES)
     assert list(groups["strategy.topology"]) == [*TOPOLOGIES, "path of a file"]
     assert list(groups["model.name"]) == list(MODELS)
-    assert list(groups["data.name"]) == ["digits", "any name of TFDS"]
+    assert list(groups["data.name"]) == ["digits", "stdlib", "any name of TFDS"]
     for entries in groups.values():
         for name, summary in entries.items():
             assert len(summary) > 10, name
@@ -42,8 +42,8 @@ def test_data_sets_on_disk_are_found_by_the_names_that_tfds_gives_them(tmp_path,
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
     *_, data_sets = catalogue()
     names = [entry.name for entry in data_sets.entries]
-    assert names == ["digits", "glue/cola", "mnist", "any name of TFDS"]
-    assert str(tmp_path) in data_sets.entries[1].summary
+    assert names == ["digits", "stdlib", "glue/cola", "mnist", "any name of TFDS"]
+    assert str(tmp_path) in data_sets.entries[2].summary
 
 
 def test_long_summaries_go_on_below_themselves_in_80_columns(tmp_path):

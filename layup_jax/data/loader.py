@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from layup_jax.data.batch import Batch
-from layup_jax.data.records import Records
-from layup_jax.data.samples import ArraySamples, RecordSamples, Samples
-from layup_jax.data.shard import Shard
-from layup_jax.data.source import open_source
+from layup_jax.data.dataset import open_data_set
+from layup_jax.data.form import DEFAULT_FORM, SampleForm
+from layup_jax.data.samples import ArraySamples
+from layup_jax.data.share import Share
 from layup_jax.data.spec import LoaderSpec
+from layup_jax.data.view import View
 from layup_jax.errors import DataError
 
 Arrays: TypeAlias = tuple[ArrayLike, ArrayLike]
@@ -32,8 +33,8 @@ class Loader:
     """An endless iterator of `Batch`, reshuffled every epoch by (seed, epoch).
 
     Threads: one at a time may call.
-    Blocks: `next` while a batch is gathered; where the shard exceeds the memory limit, two threads
-      of grain read ahead and `next` waits for them.
+    Blocks: `next` while a batch is gathered; where the shard exceeds the memory limit, or images are
+      augmented, threads of grain work ahead and `next` waits for them.
     After close: `next` raises DataError.
 
     Attributes:
@@ -41,14 +42,14 @@ class Loader:
       batches_per_epoch: full batches in the shard; the remainder is dropped.
     """
 
-    def __init__(self, samples: Samples, shard: Shard, *, prefetch: bool) -> None:
+    def __init__(self, share: Share) -> None:
         """Opens the stream; users call `make_loader`."""
         from layup_jax.data.stream import open_stream  # grain takes a second to import
 
-        self.num_samples = shard.size
-        self.batches_per_epoch = shard.batches_per_epoch
+        self.num_samples = share.shard.size
+        self.batches_per_epoch = share.shard.batches_per_epoch
         self._closed = False
-        self._stream = open_stream(samples, shard, prefetch=prefetch)
+        self._stream = open_stream(share.samples, share.shard, prefetch=share.prefetch)
 
     def __iter__(self) -> Iterator[Batch]:
         """The stream itself."""
@@ -106,43 +107,44 @@ def make_loader(spec: LoaderSpec, *, arrays: Arrays | None = None) -> Loader:
       The loader, at batch 0 of epoch 0.
 
     Raises:
-      DataError: if the data set cannot be opened, a batch cannot be filled, or a label is not
-        below `spec.num_classes`.
+      DataError: if the data set cannot be opened or have the form, a batch cannot be filled, or a
+        label is not below `spec.num_classes`, or else the classes that the data set declares.
+      ConfigError: if the tokenizers library is needed and not installed.
     """
     if arrays is not None:
-        samples, shard = _shard_arrays(spec, arrays)
-    else:
-        records = open_source(spec.name, spec.split, spec.data_dir)
-        shard = spec.shard(len(records))
-        shard.check(f"data set {records.name}")
-        if shard.size * records.sample_bytes > spec.memory_limit_bytes:
-            _check_declared_classes(spec, records)
-            return Loader(RecordSamples(records, shard.positions), shard, prefetch=True)
-        samples = ArraySamples(*records.read(shard.positions))
-    if spec.num_classes is not None:
-        samples.check_labels(spec.num_classes)
-    return Loader(samples, shard, prefetch=False)
+        return Loader(_share_arrays(spec, arrays))
+    return Loader(open_data_set(spec.name, spec.split, spec.data_dir, spec.form).share(spec))
 
 
-def load_split(name: str, split: str, data_dir: str | os.PathLike | None = None) -> Batch:
+def load_split(
+    name: str,
+    split: str,
+    data_dir: str | os.PathLike | None = None,
+    *,
+    form: SampleForm = DEFAULT_FORM,
+    num_samples: int | None = None,
+) -> Batch:
     """Decodes a whole split into one batch, in the order on disk; for evaluation.
 
     Args:
       name: as in `open_source`.
       split: as in `open_source`.
       data_dir: as in `open_source`.
+      form: how records become samples; images are never cropped or flipped at random.
+      num_samples: at most so many, evenly spread over the split. None for all.
 
     Returns:
-      Every sample of the split.
+      The samples: of documents the windows of all of them.
 
     Raises:
-      DataError: as in `open_source`, or if the records differ in shape.
+      DataError: as in `open_data_set`, if the records differ in shape, or if a label is not below
+        the classes that the data set declares.
+      ConfigError: if the tokenizers library is needed and not installed.
     """
-    records = open_source(name, split, data_dir)
-    return Batch.from_raw(*records.read(range(len(records))))
+    return open_data_set(name, split, data_dir, form).evaluation(num_samples)
 
 
-def _shard_arrays(spec: LoaderSpec, arrays: Arrays) -> tuple[ArraySamples, Shard]:
+def _share_arrays(spec: LoaderSpec, arrays: Arrays) -> Share:
     inputs, labels = (np.asarray(array) for array in arrays)
     if inputs.ndim == 0 or labels.ndim == 0 or len(inputs) != len(labels):
         raise DataError(
@@ -151,14 +153,10 @@ def _shard_arrays(spec: LoaderSpec, arrays: Arrays) -> tuple[ArraySamples, Shard
         )
     shard = spec.shard(len(inputs))
     shard.check("the arrays")
+    view = View(spec.form, spec.seed, spec.rank)
+    view.check(inputs[0], "the arrays")
     # Copies: a view of a jax array would keep its buffer from being donated.
-    return ArraySamples(inputs[shard.positions], labels[shard.positions]), shard
-
-
-def _check_declared_classes(spec: LoaderSpec, records: Records) -> None:
-    declared, allowed = records.num_classes, spec.num_classes
-    if declared is not None and allowed is not None and declared > allowed:
-        raise DataError(
-            f"num_classes must be at least {declared}, the classes of data set {records.name}, "
-            f"got {allowed}; raise it"
-        )
+    samples = ArraySamples(inputs[shard.positions], labels[shard.positions], view)
+    if spec.num_classes is not None:
+        samples.check_labels(spec.num_classes)
+    return Share(samples, shard, prefetch=view.is_costly)

@@ -64,13 +64,17 @@ class Shard:
         Raises:
           DataError: if there are more workers than samples, or a batch exceeds the shard.
         """
-        if self.size == 0:
-            raise DataError(
-                f"{what} must have a sample for each worker, got {self.num_samples} "
-                f"samples for {self.num_workers} workers; use fewer workers or a larger split"
-            )
+        self.check_size(what)
         if self.batches_per_epoch == 0:
             raise DataError(
                 f"batch_size must be at most {self.size}, one worker's share of {what}, "
                 f"got {self.batch_size}; lower batch_size or use fewer workers"
+            )
+
+    def check_size(self, what: str) -> None:
+        """Raises DataError if there are more workers than samples; `what` as in `check`."""
+        if self.size == 0:
+            raise DataError(
+                f"{what} must have a sample for each worker, got {self.num_samples} "
+                f"samples for {self.num_workers} workers; use fewer workers or a larger split"
             )

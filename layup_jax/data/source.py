@@ -6,12 +6,14 @@ Nouns: none; `open_source` gives `Records`, `prepare_source` makes sure the file
     records = open_source("digits", "train[:80%]", data_dir)
     records = open_source("cifar10", "test")      # downloads into TFDS's default folder
 
-TensorFlow is never needed here: array_record is the one format TFDS reads without it.
+TensorFlow is not needed to read: array_record is the one format TFDS reads without it. Some data sets
+(cifar10, mnist) TFDS only writes with it.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Any
 from layup_jax.data.records import Records
 from layup_jax.errors import DataError
 
-_ALIASES = {"digits": "layup_digits"}
+_ALIASES = {"digits": "layup_digits", "stdlib": "layup_stdlib"}
 _FORMAT = "array_record"
 
 
@@ -28,7 +30,8 @@ def open_source(name: str, split: str, data_dir: str | os.PathLike | None = None
     """Opens one split of a data set, preparing the data set first if it is not on disk.
 
     Args:
-      name: any TFDS name ("mnist", "name/config:1.0.0"), one on disk without code, or "digits".
+      name: any TFDS name ("mnist", "name/config:1.0.0"), one on disk without code, "digits" or
+        "stdlib".
       split: a TFDS split, also "train[:80%]" or "train+test".
       data_dir: folder of the data sets. None for TFDS's default: $TFDS_DATA_DIR, or
         ~/tensorflow_datasets.
@@ -87,8 +90,8 @@ def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
 
     base = re.split("[:/]", name, maxsplit=1)[0]
     name = _ALIASES.get(base, base) + name[len(base) :]
-    if name.startswith("layup_digits"):
-        import layup_jax.data.digits  # noqa: F401  (registers the builder)
+    if name.startswith("layup_"):
+        _register_own()
     try:
         return tfds.builder(name, data_dir=None if data_dir is None else os.fspath(data_dir))
     except tfds.core.DatasetNotFoundError as error:
@@ -103,6 +106,12 @@ def _find_builder(name: str, data_dir: str | os.PathLike | None) -> Any:
         ) from error
 
 
+def _register_own() -> None:
+    """Importing a builder registers it with TFDS."""
+    import layup_jax.data.digits
+    import layup_jax.data.stdlib  # noqa: F401
+
+
 def _generate(builder: Any, name: str) -> None:
     """Downloads if needed and writes the files, unless another process was first."""
     try:
@@ -111,9 +120,11 @@ def _generate(builder: Any, name: str) -> None:
         if builder.data_path.exists():  # another process renamed its finished folder first
             return
         root = builder.data_dir_root
+        why = f"{type(error).__name__}: {_reason(error)}"
+        if isinstance(error, ImportError) and importlib.util.find_spec("tensorflow") is None:
+            why = "writing it, unlike reading it, needs TensorFlow: pip install tensorflow"
         raise DataError(
-            f"data set {name!r} is not on disk and could not be prepared "
-            f"({type(error).__name__}: {_reason(error)}); mend that, or run "
+            f"data set {name!r} is not on disk and could not be prepared ({why}); mend that, or run "
             "`python -c 'from layup_jax.data import prepare_source as prepare; "
             f'prepare("{name}")\'` where there is a network and copy the folder to {root}.'
         ) from error

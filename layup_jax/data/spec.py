@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from layup_jax.data.form import DEFAULT_FORM, SampleForm
 from layup_jax.data.shard import Shard
 from layup_jax.errors import ConfigError
 
@@ -21,7 +22,7 @@ class LoaderSpec:
     """What one worker loads; equal specs give equal batches, on disk or in memory.
 
     Attributes:
-      name: a TFDS data set, or "digits"; only a label where arrays are passed.
+      name: a TFDS data set, "digits" or "stdlib"; only a label where arrays are passed.
       split: a TFDS split, such as "train" or "train[:80%]".
       batch_size: samples in a batch of this worker, at least 1.
       seed: of the order, at least 0.
@@ -29,7 +30,9 @@ class LoaderSpec:
       num_workers: workers that share the split, at least 1.
       data_dir: folder of the data sets. None for TFDS's default.
       num_classes: labels must lie below it. None to leave them unchecked.
-      memory_limit_bytes: a shard that is larger decoded is read from disk batch by batch.
+      memory_limit_bytes: a shard that is larger decoded is read from disk batch by batch; tokens of
+        text are kept in memory all the same.
+      form: how records become samples.
     """
 
     name: str = "digits"
@@ -41,6 +44,7 @@ class LoaderSpec:
     data_dir: str | os.PathLike | None = None
     num_classes: int | None = None
     memory_limit_bytes: int = 256 * 2**20
+    form: SampleForm = DEFAULT_FORM
 
     def __post_init__(self) -> None:
         """Raises ConfigError if a number is out of range."""

@@ -9,6 +9,7 @@ Nouns: none; `open_stream` gives a `grain.DatasetIterator`. Only this module imp
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import grain
@@ -18,7 +19,7 @@ from layup_jax.data.batch import Batch
 from layup_jax.data.samples import Samples
 from layup_jax.data.shard import Shard
 
-_PREFETCH = grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)
+_MOST_THREADS = 16
 _NO_PREFETCH = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
 
 
@@ -38,7 +39,7 @@ class _BatchReader:
         """Gathers batch `number`, which is batch `slot` of its epoch."""
         size = self._shard.batch_size
         order = self._order(number // self._shard.batches_per_epoch)
-        return self._samples.gather(order[slot * size : (slot + 1) * size])
+        return self._samples.gather(order[slot * size : (slot + 1) * size], number)
 
     def _order(self, wanted: int) -> np.ndarray:
         epoch, order = self._epoch_order
@@ -56,12 +57,25 @@ def open_stream(samples: Samples, shard: Shard, *, prefetch: bool) -> Any:
     Args:
       samples: of the shard.
       shard: their order and batch size.
-      prefetch: read ahead with grain's own two threads; worth it only where a batch is decoded
-        (a hand-over between threads costs more than a copy from memory).
+      prefetch: read ahead with grain's own threads, one for each core but at least two; worth it only
+        where a batch is decoded or augmented (a hand-over between threads costs more than a copy from
+        memory).
 
     Returns:
       A `grain.DatasetIterator` of `Batch`; its state is the number of the next batch.
     """
     slots = grain.MapDataset.range(shard.batches_per_epoch).repeat()
     batches = slots.map_with_index(_BatchReader(samples, shard))
-    return iter(batches.to_iter_dataset(_PREFETCH if prefetch else _NO_PREFETCH))
+    return iter(batches.to_iter_dataset(_ahead() if prefetch else _NO_PREFETCH))
+
+
+def _ahead() -> grain.ReadOptions:
+    threads = min(max(2, _num_cores()), _MOST_THREADS)
+    return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
+
+
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from builders import builder_class, prepared
+from PIL import Image
+from texts import DOCUMENTS, REVIEWS
 
 _ROOT = Path(__file__).parents[2]
 _PREPARE = """
@@ -51,25 +54,6 @@ def digits_dir(raced_preparation):
     return raced_preparation[0]
 
 
-def _builder_class(class_name, features, examples, supervised_keys=("pixels", "class")):
-    """A TFDS builder that TFDS's register does not know, as if its code were elsewhere."""
-
-    def info(self):
-        return tfds.core.DatasetInfo(
-            builder=self, features=features, supervised_keys=supervised_keys
-        )
-
-    members = {
-        "VERSION": tfds.core.Version("2.1.0"),
-        "url_infos": None,
-        "_info": info,
-        "_split_generators": lambda self, _: {"train": iter(enumerate(examples))},
-        "_generate_examples": lambda self: None,
-    }
-    with tfds.core.registered.skip_registration():
-        return type(class_name, (tfds.core.GeneratorBasedBuilder,), members)
-
-
 def _pixels(length):
     return tfds.features.Tensor(shape=(length,), dtype=np.uint8)
 
@@ -82,14 +66,59 @@ def foreign_dir(tmp_path_factory):
     even = [{"pixels": np.full(4, i, np.uint8), "class": i % 3} for i in range(60)]
     ragged = [{"pixels": np.zeros(1 + i, np.uint8), "class": 0} for i in range(4)]
     fixed = {"pixels": _pixels(4), "class": label}
-    for builder in (
-        _builder_class("TinyLetters", tfds.features.FeaturesDict(fixed), even),
-        _builder_class("TinyKeyless", tfds.features.FeaturesDict(fixed), even[:5], None),
-        _builder_class(
+    return prepared(
+        folder,
+        builder_class("TinyLetters", fixed, even),
+        builder_class("TinyKeyless", fixed, even[:5], None),
+        builder_class(
             "TinyRagged",
-            tfds.features.FeaturesDict({"pixels": _pixels(None), "class": label}),
+            {"pixels": _pixels(None), "class": label},
             ragged,
         ),
-    ):
-        builder(data_dir=folder, file_format="array_record").download_and_prepare()
-    return folder
+    )
+
+
+def _picture(shape, number):
+    """A picture whose pixels differ from each other and from those of other numbers; none is 0."""
+    pixels = np.random.default_rng(number).integers(1, 256, shape, np.uint8)
+    return {"image": Image.fromarray(pixels), "label": number % 3}
+
+
+@pytest.fixture(scope="session")
+def image_dir(tmp_path_factory):
+    """Pictures like those of CIFAR, and pictures of several sizes like those of ImageNet."""
+    sizes = [(20 + 7 * i, 30 + 5 * (i % 4), 3) for i in range(12)]
+
+    def features(*shape):
+        label = tfds.features.ClassLabel(num_classes=3)
+        return {"image": tfds.features.Image(shape=shape), "label": label}
+
+    keys = ("image", "label")
+    same = [_picture((32, 32, 3), i) for i in range(40)]
+    sized = [_picture(shape, i) for i, shape in enumerate(sizes)]
+    return prepared(
+        tmp_path_factory.mktemp("images"),
+        builder_class("TinyPictures", features(32, 32, 3), same, keys, test=same[:6]),
+        builder_class("TinySizes", features(None, None, 3), sized, keys, test=sized[:6]),
+    )
+
+
+@pytest.fixture(scope="session")
+def text_dir(tmp_path_factory):
+    """Documents, in the order of `DOCUMENTS`, and texts with labels; one data set is ambiguous."""
+    text = tfds.features.Text()
+    documents = [{"text": each, "path": str(i)} for i, each in enumerate(DOCUMENTS)]
+    unknown = [{"text": "?", "label": -1}, *REVIEWS]
+    two = [{"left": "a", "right": "b"}] * 3
+    labelled = {"text": text, "label": tfds.features.ClassLabel(num_classes=2)}
+    keys = ("text", "label")
+    return prepared(
+        tmp_path_factory.mktemp("texts"),
+        builder_class(
+            "TinyDocuments", {"text": text, "path": text}, documents, None, documents[:9], True
+        ),
+        builder_class("TinyReviews", labelled, REVIEWS, keys, REVIEWS[:8], True),
+        builder_class("TinyUnknown", labelled, unknown, keys),
+        builder_class("TinyPairs", {"left": text, "right": text}, two, None),
+        builder_class("TinySame", {"left": text, "right": text}, two, ("right", "right")),
+    )

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from builders import builder_class
 
 from layup_jax.data import load_split, open_source, prepare_source, source
 from layup_jax.errors import DataError
@@ -77,6 +78,18 @@ def test_no_network_says_what_to_run_by_hand(tmp_path, monkeypatch):
     assert "(ConnectionError: no route to host)" in message
     assert 'prepare("fake")' in message
     assert message.endswith(f"copy the folder to {tmp_path}.")
+
+
+def test_what_only_tensorflow_can_write_says_so(tmp_path):
+    builder = builder_class(
+        "TinyArrays",
+        {"image": tfds.features.Image(shape=(4, 4, 3)), "label": tfds.features.Text()},
+        [{"image": np.zeros((4, 4, 3), np.uint8), "label": ""}],
+    )(data_dir=tmp_path, file_format="array_record")
+    with pytest.raises(
+        DataError, match=r"\(writing it, unlike .* TensorFlow: pip install tensorflow\)"
+    ):
+        source._generate(builder, "tiny_arrays")
 
 
 def test_loser_of_the_preparation_race_uses_the_winners_files(tmp_path):
