@@ -134,8 +134,8 @@ class Engine:
     ) -> tuple[SegmentState, Cotangent]:
         """`SegmentProgram.backward` of that segment; `own` as in `apply`."""
         given = _with_own(state, own, segment)
-        cotangent, loans = self._loans.owed(segment, cotangent)
-        after, previous = self._programs[segment].backward(given, passed, cotangent, now)
+        owed, loans = self._loans.owed(segment, cotangent)
+        after, previous = self._programs[segment].backward(given, passed, owed, now)
         previous = self._loans.returned(segment, previous, loans)
         return _without_own(after, state, own, segment), previous
 
@@ -150,9 +150,9 @@ class Engine:
     ) -> tuple[SegmentState, Cotangent]:
         """`SegmentProgram.backward_at` of that segment."""
         draw = Draw(*moment, segment)
-        cotangent, loans = self._loans.owed(segment, cotangent)
+        owed, loans = self._loans.owed(segment, cotangent)
         program = self._programs[segment]
-        after, previous = program.backward_at(state, passed, cotangent, draw, now)
+        after, previous = program.backward_at(state, passed, owed, draw, now)
         return after, self._loans.returned(segment, previous, loans)
 
     def advance(
@@ -165,8 +165,8 @@ class Engine:
         self, segment: int, passed: Passed, cotangent: Cotangent
     ) -> tuple[PyTree, Cotangent]:
         """`SegmentProgram.gradient` of that segment."""
-        cotangent, loans = self._loans.owed(segment, cotangent)
-        gradient, previous = self._programs[segment].gradient(passed, cotangent)
+        owed, loans = self._loans.owed(segment, cotangent)
+        gradient, previous = self._programs[segment].gradient(passed, owed)
         return gradient, self._loans.returned(segment, previous, loans)
 
     def gradient_at(
@@ -179,14 +179,14 @@ class Engine:
     ) -> tuple[PyTree, Cotangent]:
         """`SegmentProgram.gradient_at` of that segment."""
         draw = Draw(*moment, segment)
-        cotangent, loans = self._loans.owed(segment, cotangent)
-        gradient, previous = self._programs[segment].gradient_at(state, passed, cotangent, draw)
+        owed, loans = self._loans.owed(segment, cotangent)
+        gradient, previous = self._programs[segment].gradient_at(state, passed, owed, draw)
         return gradient, self._loans.returned(segment, previous, loans)
 
     def cotangent(self, segment: int, passed: Passed, cotangent: Cotangent) -> Cotangent:
         """`SegmentProgram.cotangent` of that segment."""
-        cotangent, loans = self._loans.owed(segment, cotangent)
-        previous = self._programs[segment].cotangent(passed, cotangent)
+        owed, loans = self._loans.owed(segment, cotangent)
+        previous = self._programs[segment].cotangent(passed, owed)
         return self._loans.returned(segment, previous, loans)
 
     def apply(

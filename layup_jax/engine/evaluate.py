@@ -22,7 +22,8 @@ from layup_jax.models.loans import Loans
 from layup_jax.tree import decode, encode, num_parameters
 from layup_jax.types import Array, PyTree, SegmentState
 
-_CHUNK = 256
+_CHUNK = 256  # samples
+_CHUNK_LABELS = 8192  # where each sample has several, as texts do
 
 
 class Evaluation(NamedTuple):
@@ -74,10 +75,11 @@ class Evaluator:
           data: a record with `inputs`, every leaf with the samples as first axis.
         """
         count = jax.tree.leaves(data)[0].shape[0]
+        chunk = _chunk(data)
         sums = np.zeros(2)
-        for start in range(0, count, _CHUNK):
-            part = jax.tree.map(lambda leaf, at=start: leaf[at : at + _CHUNK], data)
-            sums += np.array(self._measure(model, part)) * min(_CHUNK, count - start)
+        for start in range(0, count, chunk):
+            part = jax.tree.map(lambda leaf, at=start: leaf[at : at + chunk], data)
+            sums += np.array(self._measure(model, part)) * min(chunk, count - start)
         return Evaluation(*(sums / count).tolist())
 
     def _pure_measure(self, model: Model, batch: PyTree) -> tuple[Array, Array]:
@@ -90,6 +92,13 @@ class Evaluator:
         outputs = self._numerics.uncast(outputs)
         loss, metric = (function(outputs, batch) for function in self._functions)
         return loss, metric
+
+
+def _chunk(data: PyTree) -> int:
+    """So many samples that their outputs fit into memory."""
+    labels = getattr(data, "labels", None)
+    each = 1 if labels is None or labels.ndim < 2 else int(np.prod(labels.shape[1:]))
+    return max(1, min(_CHUNK, _CHUNK_LABELS // each))
 
 
 @jax.jit

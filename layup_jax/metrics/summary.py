@@ -5,6 +5,7 @@ print_summary(folder.read_summary(), folder.figure)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
     yield "test accuracy, mean model", _optional(summary.test_accuracy, "{:.4f}")
     yield "test accuracy, workers", _range(summary.test_accuracy_per_worker)
     yield f"time to accuracy {summary.target:g}", _time_to_target(summary)
-    yield "test loss, mean model", _optional(summary.test_loss, "{:.4f}")
+    yield "test loss, mean model", _loss(summary.test_loss)
     yield (
         "training time",
         f"{summary.train_seconds:.1f} s, with evaluation {summary.wall_seconds:.1f} s",
@@ -76,6 +77,11 @@ def _count(number: int, noun: str) -> str:
 
 def _optional(value: float | None, form: str) -> str:
     return "not measured" if value is None else form.format(value)
+
+
+def _loss(value: float | None) -> str:
+    """In bits too: of a text read byte by byte, those are bits per byte."""
+    return "not measured" if value is None else f"{value:.4f} ({value / math.log(2):.4f} bits)"
 
 
 def _range(accuracies: tuple[float | None, ...]) -> str:

@@ -1,0 +1,38 @@
+"""A small GPT on the source text of Python's own standard library, byte by byte.
+
+    layup train --config=configs/stdlib_gpt.py --workers=4
+    layup train --config=configs/stdlib_gpt.py:ddp --workers=4
+
+Nothing is downloaded: the text, 30 MB to train on and split by file, is that of the running Python. After
+the colon comes a name as in configs/digits.py; LayUp without.
+
+Source: LayUp, arXiv 2410.05985 v4; a model of GPT-2's kind (Radford et al. 2019), 0.84 million parameters.
+Hardware: any CPU with two cores.
+"""
+
+from digits import OPTIONS
+
+from layup_jax.config import default_config
+
+
+def get_config(method="layup"):
+    config = default_config()
+    config.name = f"stdlib_gpt_{method}"
+    config.batch_size = 16
+    config.partition = "layer"
+    config.model.name = "gpt"
+    config.model.options = {"depth": 4, "width": 128, "heads": 4}
+    config.data.name = "stdlib"
+    config.data.context = 128
+    config.data.test_samples = 512
+    config.optimizer.name = "adamw"
+    config.optimizer.learning_rate = 3e-3
+    config.optimizer.weight_decay = 0.1
+    config.optimizer.clip_norm = 1.0
+    config.optimizer.schedule = "cosine"
+    config.optimizer.warmup_steps = 40
+    config.strategy.update({"name": method, **OPTIONS.get(method, {})})
+    config.stop.steps = 600
+    config.evaluation.every_steps = 150
+    config.evaluation.target = 0.55
+    return config
