@@ -6,7 +6,7 @@
 Nothing is downloaded: the text, 30 MB to train on and split by file, is that of the running Python. After
 the colon comes a name as in configs/digits.py; LayUp without.
 
-Source: LayUp, arXiv 2410.05985 v4; a model of GPT-2's kind (Radford et al. 2019), 0.84 million parameters.
+Source: LayUp, arXiv 2410.05985 v4; a model of GPT-2's kind (Radford et al. 2019), 0.84 M parameters.
 Hardware: any CPU with two cores.
 """
 

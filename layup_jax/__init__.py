@@ -21,6 +21,7 @@ _HOMES = {
     "accuracy": "losses",
     "cross_entropy": "losses",
     "run_local": "run",
+    "run_mpi": "training",
     "validated": "config",
 }
 __all__ = sorted(_HOMES)

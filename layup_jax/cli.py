@@ -9,6 +9,7 @@ the program, with its traceback (or what `layup doctor` found missing); 130 inte
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import signal
 import sys
@@ -59,6 +60,7 @@ class Start(NamedTuple):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status."""
+    faulthandler.enable()  # a crash in compiled code says where each thread was
     start = Start(list(sys.argv[1:] if argv is None else argv), dict(os.environ))
     status = _attempt(start)
     if status and start.world is not None:

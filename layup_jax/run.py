@@ -188,7 +188,7 @@ def run_local(
     run_config = config if isinstance(config, RunConfig) else validated(config or {})
     if strategy is not None:
         run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
-    make = data if callable(data) else _array_loader(data, run_config)
+    make = data if callable(data) else array_loader(data, run_config)
     loaders = [make(rank, num_workers) for rank in range(num_workers)]
     first = next(loaders[0])
     check_model(task.model, task.loss, first)
@@ -209,7 +209,9 @@ def run_local(
     return runs[0]
 
 
-def _array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:
+def array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:
+    """Makes each worker's endless batches of its share of the samples."""
+
     def make(rank: int, workers: int) -> Iterator[Batch]:
         spec = LoaderSpec(
             batch_size=config.batch_size, seed=config.seed, rank=rank, num_workers=workers

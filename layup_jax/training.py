@@ -1,7 +1,8 @@
-"""A configured run, as every MPI rank goes through it: host, data, model, training, run folder.
+"""A run under MPI, as every rank goes through it: host, data, model, training, run folder.
 
 check(config, workers=4)                                    # before anything is started
 train_under_mpi(validated(config), overwrite=False)         # on every rank
+run_mpi(make_task, (inputs, labels), config={...})          # the same, with a task of the user's own
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import inspect
 import itertools
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from layup_jax.config import RunConfig
+from layup_jax.config import RunConfig, validated
 from layup_jax.data import (
     Batch,
     LoaderSpec,
@@ -44,7 +45,7 @@ from layup_jax.metrics.sink import Sink
 from layup_jax.models import MODELS, LayeredModel
 from layup_jax.models.check import check_model
 from layup_jax.optimizers import learning_rate_schedule, make_optimizer
-from layup_jax.run import Chosen, Run, choose_partition, prepare, train
+from layup_jax.run import Arrays, Chosen, Run, array_loader, choose_partition, prepare, train
 from layup_jax.schedule import configured_schedule, too_many_threads
 from layup_jax.strategies import Setup, advice, asks, make_strategy
 from layup_jax.task import Task
@@ -136,12 +137,55 @@ def check(config: RunConfig, workers: int) -> None:
         )
 
 
-def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
-    """Runs this MPI rank's part of a configured run. Collective.
+class Supply(NamedTuple):
+    """Where a run's task and data come from.
+
+    Attributes:
+      task: called once on every rank, after its process was prepared; the same task on all.
+      loader: (rank, number of workers) -> this worker's endless batches.
+    """
+
+    task: Callable[[], Task]
+    loader: Callable[[int, int], Iterator[Batch]]
+
+
+def run_mpi(
+    task: Callable[[], Task],
+    data: Arrays | Callable[[int, int], Iterator[Batch]],
+    *,
+    config: RunConfig | Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Run:
+    """Trains a task of the user's own; each process that mpirun or srun started is a worker. Collective.
+
+    Args:
+      task: makes what is trained: the same on every process. It is called after the process was prepared,
+        so JAX should not have been used before.
+      data: as in `run_local`.
+      config: as in `run_local`; the run folder is config.output / config.name.
+      overwrite: whether an existing run folder may be replaced.
+
+    Returns:
+      The run: summary and mean model, on every worker.
+
+    Raises:
+      LayupError: the task or the configuration cannot be run, or the run failed; PeerFailedError on
+        workers that stopped because of another one.
+    """
+    run_config = config if isinstance(config, RunConfig) else validated(config or {})
+    supply = Supply(task, data if callable(data) else array_loader(data, run_config))
+    return train_under_mpi(run_config, overwrite=overwrite, supply=supply)
+
+
+def train_under_mpi(
+    config: RunConfig, *, overwrite: bool = False, supply: Supply | None = None
+) -> Run:
+    """Runs this MPI rank's part of a run. Collective.
 
     Args:
       config: the same on every rank.
       overwrite: whether rank 0 may replace an existing run folder.
+      supply: task and data; None for the configured ones.
 
     Returns:
       The run.
@@ -153,6 +197,7 @@ def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
     host = prepare_host(config.host.bind, place.rank, place.size)
     from layup_jax.transport.mpi import MpiTransport
 
+    supply = supply or _configured_supply(config)
     config = _resolved(config, host)
     cores = len(allowed_cores())
     transport = MpiTransport(config.transport.data_plane)
@@ -160,12 +205,13 @@ def train_under_mpi(config: RunConfig, *, overwrite: bool = False) -> Run:
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(stop))
         folder = _together(transport, lambda: _make_folder(config, overwrite), root=True)
-        task = _together(transport, lambda: build_task(config))
-        loader = _together(transport, lambda: _open_loader(config, transport))
+        task = _together(transport, supply.task)
+        loader = _together(transport, lambda: supply.loader(transport.rank, transport.size))
         sinks = _together(transport, lambda: _open_sinks(config, folder, transport))
         for sink in sinks:
             stack.callback(sink.close)
         first = _together(transport, lambda: next(loader))
+        _together(transport, lambda: check_model(task.model, task.loss, first))
         chosen = _together(transport, lambda: choose_partition(config, task, first), root=True)
         if transport.rank == 0:
             setup = Setup(config.strategy, task.optimizer, transport.size)
@@ -240,8 +286,11 @@ def _sample_form(config: RunConfig) -> SampleForm:
     return SampleForm(data.context, data.tokenizer, data.augment, data.image_size, data.normalize)
 
 
-def _open_loader(config: RunConfig, transport: Transport) -> Iterator[Batch]:
-    return iter(make_loader(loader_spec(config, transport.rank, transport.size)))
+def _configured_supply(config: RunConfig) -> Supply:
+    def loader(rank: int, workers: int) -> Iterator[Batch]:
+        return iter(make_loader(loader_spec(config, rank, workers)))
+
+    return Supply(lambda: build_task(config), loader)
 
 
 def _open_sinks(config: RunConfig, folder: RunFolder, transport: Transport) -> list[Sink]:

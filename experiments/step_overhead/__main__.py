@@ -24,6 +24,7 @@ from experiments.step_overhead.plot import PICTURES
 
 _TIMEOUT_SECONDS = 1800.0
 _SMOKE_SECONDS = 0.05
+_BOTH = ("layer", "model")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -36,10 +37,43 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_case(job: Job) -> dict[str, Any]:
-    """One case in four processes: steps bound and unbound, compilation both ways."""
-    compiled = {spec: _run(job._replace(compile=spec)) for spec in ("layer", "model")}
+    """One case in processes of its own: steps bound and unbound, compilation and memory both ways."""
+    case = CASES[job.case]
+    compiled = {spec: _run(job._replace(compile=spec)) for spec in _BOTH}
     steps = {"bound": _run(job), "unbound": _run(job._replace(bind="none"))}
-    return summarise(compiled, steps)
+    results = summarise(compiled, steps)
+    if case.measures_memory:
+        results |= summarise_memory({spec: _run(job._replace(memory=spec)) for spec in _BOTH})
+    if case.depths:
+        few, many = case.depths
+        jobs = {"few": ("layer", few), "many": ("layer", many), "fused": ("model", many)}
+        deep = {
+            name: _run(job._replace(compile=spec, depth=depth))
+            for name, (spec, depth) in jobs.items()
+        }
+        results |= summarise_depths(case.depths, deep)
+    return results
+
+
+def summarise_memory(found: dict[str, int]) -> dict[str, Any]:
+    """Peak resident memory of steps, layer by layer and fused."""
+    return {
+        "peak_memory_bytes_layerwise": found["layer"],
+        "peak_memory_bytes_fused": found["model"],
+        "peak_memory_over_fused": found["layer"] / found["model"],
+    }
+
+
+def summarise_depths(depths: tuple[int, ...], seconds: dict[str, float]) -> dict[str, Any]:
+    """How compilation grows with the number of equal blocks."""
+    few, many = depths
+    return {
+        f"compile_seconds_layerwise_{few}": seconds["few"],
+        f"compile_seconds_layerwise_{many}": seconds["many"],
+        f"compile_seconds_fused_{many}": seconds["fused"],
+        f"compile_{many}_over_{few}": seconds["many"] / seconds["few"],
+        f"compile_layerwise_over_fused_{many}": seconds["many"] / seconds["fused"],
+    }
 
 
 def summarise(compiled: dict[str, float], steps: dict[str, Any]) -> dict[str, Any]:
@@ -89,7 +123,11 @@ def _dispatch(rounds: dict[str, list[float]]) -> dict[str, float | None]:
 
 
 def _run(job: Job) -> Any:
-    what = f"compiling {job.case}" if job.compile else f"timing {job.case} ({job.bind})"
+    what = f"timing {job.case} ({job.bind})"
+    if job.compile:
+        what = f"compiling {job.case}, {job.compile}, {job.depth or 'its own'} blocks"
+    if job.memory:
+        what = f"measuring the memory of {job.case}, {job.memory}"
     sys.stderr.write(f"{what} ...\n")
     command = [sys.executable, "-m", "experiments.step_overhead.measure", json.dumps(job._asdict())]
     return json.loads(run_process(command, what=what, timeout_seconds=_TIMEOUT_SECONDS))

@@ -7,6 +7,7 @@ A fresh process for each, because binding, malloc and compilation are matters of
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import statistics
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +23,6 @@ import numpy as np
 from experiments.harness import paired_rounds
 from layup_jax.host import allowed_cores, die_with_parent, prepare_host
 
-NUM_CLASSES = 10
 _LATER_STEPS = 3
 
 
@@ -29,26 +30,49 @@ class Case(NamedTuple):
     """A network at one size.
 
     Attributes:
-      image_shape: of one sample.
+      input_shape: of one sample: of an image, or the number of tokens of a text.
       batch_size: samples of a step.
       model: name in layup_jax.models.
       options: of its builder.
       narrow: options that leave it nothing to compute, layer for layer.
       partitions: measured besides "layer" and "model".
+      measures_memory: whether to measure what a step needs.
+      depths: smaller and larger number of equal blocks at which to time compilation; () for neither.
     """
 
-    image_shape: tuple[int, ...]
+    input_shape: tuple[int, ...]
     batch_size: int
     model: str
     options: dict[str, Any]
     narrow: dict[str, Any]
     partitions: tuple[str, ...] = ()
+    measures_memory: bool = False
+    depths: tuple[int, ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether a sample is tokens, with a label for each."""
+        return len(self.input_shape) == 1
+
+    @property
+    def num_classes(self) -> int:
+        """Logits; 256 bytes and the end of a document for text."""
+        return 257 if self.is_text else 10
 
 
 CASES = {
     "mlp": Case((8, 8, 1), 64, "mlp", {"width": 512, "depth": 12}, {"width": 1, "depth": 12}),
     "conv": Case((8, 8, 1), 32, "conv", {}, {"channels": (1,) * 5}),
-    "resnet18": Case((32, 32, 3), 32, "resnet18", {}, {"width": 1}),
+    "resnet18": Case((32, 32, 3), 32, "resnet18", {}, {"width": 1}, measures_memory=True),
+    "gpt": Case(
+        (128,),
+        16,
+        "gpt",
+        {"depth": 4, "width": 128},
+        {"depth": 4, "width": 4},
+        measures_memory=True,
+        depths=(12, 48),
+    ),
     "tiny_mlp": Case(
         (8, 8, 1), 32, "mlp", {"width": 64, "depth": 12}, {"width": 1, "depth": 12}, ("auto",)
     ),
@@ -62,6 +86,8 @@ class Job(NamedTuple):
       case: name in CASES.
       bind: cores | none; "cores" is one core, as a worker has it on a full machine.
       compile: the partition whose compilation is to be timed; None to time steps.
+      depth: of the network then; None leaves it.
+      memory: the partition whose memory is to be measured; None to time steps.
       rounds: of paired timings.
       seconds: of one timing, about.
       seed: of data and orders.
@@ -70,6 +96,8 @@ class Job(NamedTuple):
     case: str
     bind: str
     compile: str | None = None
+    depth: int | None = None
+    memory: str | None = None
     rounds: int = 9
     seconds: float = 1.0
     seed: int = 0
@@ -91,7 +119,7 @@ class Trainer:
         from layup_jax.store import ParameterStore
         from layup_jax.task import Task
 
-        model = MODELS[case.model](case.image_shape, NUM_CLASSES, **options)
+        model = MODELS[case.model](case.input_shape, case.num_classes, **options)
         optimizer = make_optimizer(OptimizerConfig(learning_rate=learning_rate), None)
         task = Task(model, cross_entropy, optimizer)
         name = "fused" if spec == "model" else "local"
@@ -123,24 +151,54 @@ def _batches(case: Case) -> list[Any]:
     from layup_jax.data import Batch
 
     random = np.random.default_rng(0)
-    shape = (case.batch_size, *case.image_shape)
-    return [
-        Batch(
-            random.random(shape, np.float32),
-            random.integers(NUM_CLASSES, size=case.batch_size, dtype=np.int32),
-        )
-        for _ in range(8)
-    ]
+    shape = (case.batch_size, *case.input_shape)
+
+    def integers(shape: tuple[int, ...]) -> np.ndarray:
+        return random.integers(case.num_classes, size=shape, dtype=np.int32)
+
+    def batch() -> Batch:
+        if case.is_text:
+            return Batch(integers(shape), integers(shape))
+        return Batch(random.random(shape, np.float32), integers(shape[:1]))
+
+    return [batch() for _ in range(8)]
 
 
-def compile_seconds(case: Case, spec: str) -> float:
+def compile_seconds(case: Case, spec: str, depth: int | None) -> float:
     """Seconds of the first step beyond those of a later one."""
     import jax
+
+    if depth is not None:
+        case = case._replace(batch_size=2, options={**case.options, "depth": depth})
 
     jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(2)))  # starts the backend
     trainer = Trainer(case, case.options, spec, learning_rate=0.01)
     first = trainer.seconds_per_step(1)
     return first - statistics.median(trainer.seconds_per_step(1) for _ in range(_LATER_STEPS))
+
+
+def memory_bytes(case: Case, spec: str) -> int:
+    """The most resident memory during steps, beyond what the process has before it builds the network.
+
+    What compilation has left on the heap is given back before.
+    """
+    import jax
+
+    jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(2)))
+    before = _resident("VmRSS")
+    trainer = Trainer(case, case.options, spec, learning_rate=0.01)
+    trainer.seconds_per_step(2)
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    trainer.seconds_per_step(_LATER_STEPS)
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    """Bytes, as Linux counts them for this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = [line for line in lines if line.startswith(name)]
+    return 1024 * int(line.split()[1])
 
 
 def step_seconds(case: Case, job: Job) -> dict[str, Any]:
@@ -173,7 +231,9 @@ def run(job: Job) -> Any:
     cores = len(allowed_cores())
     prepare_host(job.bind, 0, cores if job.bind == "cores" else 1)
     case = CASES[job.case]
-    return compile_seconds(case, job.compile) if job.compile else step_seconds(case, job)
+    if job.memory:
+        return memory_bytes(case, job.memory)
+    return compile_seconds(case, job.compile, job.depth) if job.compile else step_seconds(case, job)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,29 @@ def table(results: Results) -> str:
         for name in _cases(results)
         if "partition" in results[name]
     ]
-    return "\n\n".join([markdown(header, rows), *notes])
+    return "\n\n".join([markdown(header, rows), *notes, *_depths(results), *_memory(results)])
+
+
+def _depths(results: Results) -> list[str]:
+    """Compilation of deep networks, a sentence for each."""
+    return [
+        f"{name}: compiling 48 blocks layer by layer over 12 blocks {case['compile_48_over_12']:.2f}, "
+        f"over the fused step of 48 blocks {case['compile_layerwise_over_fused_48']:.2f} "
+        f"({case['compile_seconds_layerwise_48']:.1f} s, {case['compile_seconds_fused_48']:.1f} s)."
+        for name, case in results.items()
+        if "compile_48_over_12" in case
+    ]
+
+
+def _memory(results: Results) -> list[str]:
+    """Peak memory of steps, a sentence for each."""
+    return [
+        f"{name}: peak memory of a step layer by layer over the fused step's "
+        f"{case['peak_memory_over_fused']:.2f} ({case['peak_memory_bytes_layerwise'] / 1e6:,.0f} MB, "
+        f"{case['peak_memory_bytes_fused'] / 1e6:,.0f} MB)."
+        for name, case in results.items()
+        if "peak_memory_over_fused" in case
+    ]
 
 
 def _cases(results: Results) -> list[str]:

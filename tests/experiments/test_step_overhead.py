@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments.report import publish, read_results, write_results
-from experiments.step_overhead.__main__ import summarise
+from experiments.step_overhead.__main__ import summarise, summarise_depths, summarise_memory
 from experiments.step_overhead.measure import CASES
 from experiments.step_overhead.plot import PICTURES, table
 from tests.metrics.test_figure import check_picture
@@ -50,6 +50,17 @@ def test_without_overhead_there_is_no_share_of_it(printed):
     case = summarise(compiled, steps)
     assert case["dispatch_share_of_overhead"] is None
     assert table({"mlp": case})
+
+
+def test_numbers_of_depth_and_memory(printed):
+    deep = summarise_depths((12, 48), {"few": 2.0, "many": 2.2, "fused": 11.0})
+    assert deep["compile_48_over_12"] == pytest.approx(1.1)
+    assert deep["compile_layerwise_over_fused_48"] == pytest.approx(0.2)
+    memory = summarise_memory({"layer": 103_000_000, "model": 100_000_000})
+    assert memory["peak_memory_over_fused"] == pytest.approx(1.03)
+    text = table({"gpt": summarise(*printed) | deep | memory})
+    assert "over 12 blocks 1.10, over the fused step of 48 blocks 0.20 (2.2 s, 11.0 s)" in text
+    assert "over the fused step's 1.03 (103 MB, 100 MB)" in text
 
 
 def test_pictures_need_nothing_but_results(printed, environment, tmp_path):

@@ -93,9 +93,11 @@ def start(environment, tmp_path):
     return run
 
 
-def read_summary(folder: Path) -> dict:
-    """summary.json of a run folder."""
-    return json.loads((folder / "summary.json").read_text())
+def read_summary(folder: Path, result: Result | None = None) -> dict:
+    """summary.json of a run folder; if there is none, what its command said."""
+    path = folder / "summary.json"
+    assert path.exists(), result
+    return json.loads(path.read_text())
 
 
 def read_lines(folder: Path, rank: int) -> list[dict]:

@@ -103,7 +103,7 @@ def test_an_interrupted_run_is_complete(start, tmp_path, number):
     os.kill(running.process.pid, number)
     result = running.finish()
 
-    summary = read_summary(tmp_path / "stopped")
+    summary = read_summary(tmp_path / "stopped", result)
     assert summary["status"] == "interrupted", result.errors
     assert summary["steps_total"] > 0
     assert "Traceback" not in result.errors

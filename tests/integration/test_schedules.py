@@ -70,7 +70,7 @@ def test_an_interrupt_at_any_moment_leaves_a_complete_run(start, tmp_path, confi
     running.process.send_signal(signal.SIGINT) if not after else _later(running, after)
     result = running.finish()
     assert result.status == 130, result.errors
-    summary = read_summary(tmp_path / "run")
+    summary = read_summary(tmp_path / "run", result)
     assert summary["status"] == "interrupted"
     assert (tmp_path / "run" / "figure.png").exists()
     for rank in range(2):
