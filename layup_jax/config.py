@@ -71,6 +71,8 @@ class OptimizerConfig:
       clip_norm: largest norm of a gradient, of one segment each: a layer is updated before the gradients
         of those below it exist, so there is no global norm but with `partition` model.
       accumulate_steps: steps whose mean gradient makes one update of a segment.
+      average_decay: of an exponential moving average of the parameters (EMA), which is then what is
+        evaluated, averaged over workers and returned; None for none.
       schedule: constant | cosine; counted in updates.
       warmup_steps: from 0 to the learning rate.
       decay_steps: length of the cosine; None: `stop.steps` of updates.
@@ -82,6 +84,7 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     accumulate_steps: int = 1
+    average_decay: float | None = None
     schedule: str = "constant"
     warmup_steps: int = 0
     decay_steps: int | None = None

@@ -105,7 +105,11 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         ("strategy.probability", "transport.share", "evaluation.target"),
     ),
     ("in [0, 1]", lambda value: 0 <= value <= 1, ("strategy.local_share",)),
-    ("in [0, 1)", lambda value: 0 <= value < 1, ("optimizer.momentum", "strategy.outer_momentum")),
+    (
+        "in [0, 1)",
+        lambda value: 0 <= value < 1,
+        ("optimizer.momentum", "optimizer.average_decay", "strategy.outer_momentum"),
+    ),
 )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
+import jax.numpy as jnp
 import optax
 
 from layup_jax.config import OptimizerConfig
@@ -35,6 +38,45 @@ def learning_rate_schedule(config: OptimizerConfig, steps: int | None) -> optax.
     return optax.linear_schedule(0.0, rate, warmup)
 
 
+class ParameterAverage(NamedTuple):
+    """Optimizer state of `average_parameters`.
+
+    Attributes:
+      average: like the parameters.
+    """
+
+    average: PyTree
+
+
+def average_parameters(decay: float) -> optax.GradientTransformation:
+    """Keeps an exponential moving average of the parameters; the last of a chain.
+
+    Args:
+      decay: of the average at each update, in [0, 1); it starts at the initial parameters.
+    """
+
+    def init(params: PyTree) -> ParameterAverage:
+        return ParameterAverage(jax.tree.map(jnp.copy, params))
+
+    def update(updates: PyTree, state: ParameterAverage, params: PyTree = None):
+        after = optax.apply_updates(params, updates)
+        return updates, ParameterAverage(
+            optax.incremental_update(after, state.average, step_size=1 - decay)
+        )
+
+    return optax.GradientTransformation(init, update)
+
+
+def evaluated(params: PyTree, opt_state: PyTree) -> PyTree:
+    """What is evaluated of a segment: the average of its parameters if there is one, else these."""
+
+    def is_average(node: object) -> bool:
+        return isinstance(node, ParameterAverage)
+
+    found = [each for each in jax.tree.leaves(opt_state, is_leaf=is_average) if is_average(each)]
+    return found[0].average if found else params
+
+
 def make_optimizer(config: OptimizerConfig, steps: int | None) -> optax.GradientTransformation:
     """Builds the transformation, which is applied to each segment by itself.
 
@@ -52,6 +94,8 @@ def make_optimizer(config: OptimizerConfig, steps: int | None) -> optax.Gradient
         )
     if config.clip_norm is not None:
         update = optax.chain(optax.clip_by_global_norm(config.clip_norm), update)
+    if config.average_decay is not None:
+        update = optax.chain(update, average_parameters(config.average_decay))
     if config.accumulate_steps == 1:
         return update
     return optax.MultiSteps(update, config.accumulate_steps).gradient_transformation()

@@ -1,12 +1,15 @@
 """Optimizers built from configurations, against their update rules written out."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from local_runs import endless_batches, make_config, make_task
 
+import layup_jax
 from layup_jax.config import OptimizerConfig
-from layup_jax.optimizers import decayed, learning_rate_schedule, make_optimizer
+from layup_jax.optimizers import decayed, evaluated, learning_rate_schedule, make_optimizer
 
 PARAMS = {"kernel": jnp.array([[1.0, -2.0]]), "bias": jnp.array([3.0])}
 GRADS = {"kernel": jnp.array([[0.5, 0.25]]), "bias": jnp.array([-1.0])}
@@ -94,3 +97,49 @@ def test_the_schedule_is_followed_by_the_updates():
     config = OptimizerConfig("sgd", learning_rate=0.4, momentum=0.0, warmup_steps=2)
     biases = [float(params["bias"][0]) for params in _steps(config, 3)]
     np.testing.assert_allclose(biases, [3.0, 3.2, 3.6], rtol=1e-6)
+
+
+def test_accumulated_gradients_make_one_update_of_their_mean():
+    config = OptimizerConfig("sgd", learning_rate=0.1, momentum=0.5, accumulate_steps=2)
+    optimizer = make_optimizer(config, None)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    seen = []
+    for factor in (1.0, 3.0, 2.0, 2.0):
+        grads = jax.tree.map(lambda leaf, by=factor: by * leaf, GRADS)
+        updates, state = optimizer.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        seen.append(float(params["bias"][0]))
+    np.testing.assert_allclose(seen, [3.0, 3.2, 3.2, 3.5], rtol=1e-6)  # velocity 2, then 3
+
+
+def test_a_schedule_counts_updates():
+    config = OptimizerConfig(schedule="cosine", accumulate_steps=4)
+    assert float(learning_rate_schedule(config, 400)(100)) == pytest.approx(0.0)
+
+
+def test_the_average_of_parameters_is_what_is_evaluated():
+    config = OptimizerConfig("sgd", learning_rate=0.1, momentum=0.0, average_decay=0.75)
+    optimizer = make_optimizer(config, None)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    expected = 3.0
+    for _ in range(4):
+        updates, state = optimizer.update(GRADS, state, params)
+        params = optax.apply_updates(params, updates)
+        expected = 0.75 * expected + 0.25 * float(params["bias"][0])
+    assert float(params["bias"][0]) == pytest.approx(3.4)
+    assert float(evaluated(params, state)["bias"][0]) == pytest.approx(expected)
+    assert evaluated(params, optax.sgd(0.1).init(params)) is params
+
+
+def test_runs_return_the_average():
+    """With a decay of nearly 1 it is still what training began with."""
+    optimizer = make_optimizer(OptimizerConfig(average_decay=0.999999), None)
+    task = make_task()._replace(optimizer=optimizer)
+    config = make_config("pairwise", stop={"steps": 20})
+    run = layup_jax.run_local(task, endless_batches, num_workers=2, config=config)
+    initial = task.model.segment(0, len(task.model)).init()[0]
+    jax.tree.map(
+        lambda ours, before: np.testing.assert_allclose(ours, before, atol=1e-3),
+        [layer for segment in run.model.params for layer in segment],
+        list(initial),
+    )

@@ -19,6 +19,7 @@ from layup_jax.engine.numerics import PLAIN, Numerics
 from layup_jax.engine.program import LossFunction
 from layup_jax.models.layers import Segment
 from layup_jax.models.loans import Loans
+from layup_jax.optimizers import evaluated
 from layup_jax.tree import decode, encode, num_parameters
 from layup_jax.types import Array, PyTree, SegmentState
 
@@ -41,9 +42,10 @@ class Model(NamedTuple):
 
 
 def model_of(states: Sequence[SegmentState]) -> Model:
-    """The arrays of a model out of the states of its segments."""
+    """What is evaluated, out of the states of all segments: the average of parameters, if one is kept."""
     return Model(
-        tuple(state.params for state in states), tuple(state.model_state for state in states)
+        tuple(evaluated(state.params, state.opt_state) for state in states),
+        tuple(state.model_state for state in states),
     )
 
 
