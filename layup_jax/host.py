@@ -26,6 +26,10 @@ _MALLOC = (  # glibc's names in malloc.h: parameter, value
     (-3, 1 << 30),  # M_MMAP_THRESHOLD: above 128 kB each allocation is mapped and unmapped
     (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: never give freed memory back in between
     (-2, 64 << 20),  # M_TOP_PAD: ask for memory in large pieces
+    (
+        -8,
+        1,
+    ),  # M_ARENA_MAX: else what one thread frees is not used by another, and heaps grow for hours
 )
 _PR_SET_PDEATHSIG = 1
 _RANK_NAMES = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")

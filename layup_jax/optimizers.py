@@ -55,10 +55,10 @@ def average_parameters(decay: float) -> optax.GradientTransformation:
       decay: of the average at each update, in [0, 1); it starts at the initial parameters.
     """
 
-    def init(params: PyTree) -> ParameterAverage:
+    def init(params: PyTree) -> PyTree:
         return ParameterAverage(jax.tree.map(jnp.copy, params))
 
-    def update(updates: PyTree, state: ParameterAverage, params: PyTree = None):
+    def update(updates: PyTree, state: PyTree, params: PyTree = None) -> tuple[PyTree, PyTree]:
         after = optax.apply_updates(params, updates)
         return updates, ParameterAverage(
             optax.incremental_update(after, state.average, step_size=1 - decay)
