@@ -26,11 +26,8 @@ _MALLOC = (  # glibc's names in malloc.h: parameter, value
     (-3, 1 << 30),  # M_MMAP_THRESHOLD: above 128 kB each allocation is mapped and unmapped
     (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: never give freed memory back in between
     (-2, 64 << 20),  # M_TOP_PAD: ask for memory in large pieces
-    (
-        -8,
-        1,
-    ),  # M_ARENA_MAX: else what one thread frees is not used by another, and heaps grow for hours
 )
+_ONE_HEAP = (-8, 1)  # M_ARENA_MAX: else what one thread frees is not used by another
 _PR_SET_PDEATHSIG = 1
 _RANK_NAMES = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _SIZE_NAMES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
@@ -79,7 +76,9 @@ class HostReport:
         return min(1.0, self.num_cores / self.num_workers)
 
 
-def prepare_host(bind: str, local_rank: int, local_size: int) -> HostReport:
+def prepare_host(
+    bind: str, local_rank: int, local_size: int, *, one_heap: bool = False
+) -> HostReport:
     """Prepares this process; to be called before any JAX computation.
 
     Args:
@@ -88,6 +87,8 @@ def prepare_host(bind: str, local_rank: int, local_size: int) -> HostReport:
         do not depend on it.
       local_rank: of this worker on its machine, in [0, local_size).
       local_size: number of workers on this machine.
+      one_heap: keeps the C library from having a heap for each thread; those of several threads that
+        compute grow for hours.
 
     Returns:
       What was done.
@@ -106,7 +107,7 @@ def prepare_host(bind: str, local_rank: int, local_size: int) -> HostReport:
         num_cores=len(allowed),
         num_workers=local_size,
         cores=cores,
-        malloc_tuned=_tune_malloc(),
+        malloc_tuned=_tune_malloc(one_heap),
         dispatch="synchronous" if platform == "cpu" else "asynchronous",
     )
 
@@ -171,12 +172,13 @@ def _bind(allowed: Sequence[int], local_rank: int, local_size: int) -> tuple[int
     return cores
 
 
-def _tune_malloc() -> bool:
+def _tune_malloc(one_heap: bool) -> bool:
     """Of glibc only: measured to make a layer-wise step of 20 ms about a tenth faster."""
     if not sys.platform.startswith("linux") or not os.confstr("CS_GNU_LIBC_VERSION"):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(parameter, value) == 1 for parameter, value in _MALLOC])
+    options = (*_MALLOC, _ONE_HEAP) if one_heap else _MALLOC
+    return all([mallopt(parameter, value) == 1 for parameter, value in options])
 
 
 def _dispatch_synchronously() -> None:

@@ -194,7 +194,8 @@ def train_under_mpi(
       LayupError: one sentence on the rank that failed; PeerFailedError on the others.
     """
     place = local_place()
-    host = prepare_host(config.host.bind, place.rank, place.size)
+    threaded = configured_schedule(config).name != "interleaved"
+    host = prepare_host(config.host.bind, place.rank, place.size, one_heap=threaded)
     from layup_jax.transport.mpi import MpiTransport
 
     supply = supply or _configured_supply(config)

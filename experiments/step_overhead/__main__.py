@@ -31,7 +31,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All cases, one after the other."""
     seconds = _SMOKE_SECONDS if options.smoke else Job._field_defaults["seconds"]
     return {
-        name: measure_case(Job(name, "cores", None, options.rounds, seconds, options.seed))
+        name: measure_case(
+            Job(name, "cores", rounds=options.rounds, seconds=seconds, seed=options.seed)
+        )
         for name in options.cases
     }
 

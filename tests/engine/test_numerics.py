@@ -45,7 +45,7 @@ def _bytes_kept(tape):
     return sum(leaf.nbytes for passed in tape for leaf in jax.tree.leaves(passed.residuals))
 
 
-@pytest.mark.parametrize("name", tiny.MODELS)
+@pytest.mark.parametrize("name", ["normed", "token"])
 @pytest.mark.parametrize("remat", ["dots", "full"])
 def test_what_is_computed_again_comes_out_the_same(double, name, remat):
     loss, gradients, model_states, tape = _pass(*_engine(name, Numerics()))
@@ -64,7 +64,7 @@ def test_full_keeps_nothing_but_inputs_and_random_keys():
     assert _bytes_kept(tape) <= 16 * len(tape)  # a key each
 
 
-@pytest.mark.parametrize("name", tiny.MODELS)
+@pytest.mark.parametrize("name", ["normed", "token"])
 def test_bfloat16_computes_in_16_bits_and_keeps_32(name):
     engine, batch = _engine(name, Numerics("bfloat16"))
     loss, gradients, model_states, tape = _pass(engine, batch)

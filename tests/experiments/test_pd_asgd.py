@@ -121,6 +121,7 @@ def _run(module, job):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_one_network_for_real():
     measured = _run("timing", {"case": "conv", "rounds": 2, "steps": 2})
     case = summarise_case(measured)
@@ -137,6 +138,7 @@ def test_one_network_for_real():
     assert case["auto"][0].startswith("decoupled ")
 
 
+@pytest.mark.slow
 def test_the_bias_of_a_short_run_for_real():
     found = _run("bias", {"learning_rate": 0.001, "steps": 30})
     assert found["staleness_max"] >= 1

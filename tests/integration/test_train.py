@@ -14,7 +14,6 @@ ALGORITHMS = {
     "ddp over mpi4jax": ("digits:ddp", ("--config.transport.data_plane=mpi4jax",)),
     "ddp over host": ("digits:ddp", ("--config.transport.data_plane=host",)),
     "osgp": ("digits:osgp", ()),
-    "pd_asgd": ("digits:pd_asgd", ()),
     "pd_asgd, averager": ("digits:lap_sgd", ("--config.pipeline=decoupled",)),
     "lpp_sgd": ("digits:lpp_sgd", ("--config.threads.partial_from=2",)),
     "local": ("digits:local", ()),
@@ -59,7 +58,6 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
         ("digits:push_sum", 8),
         ("digits:ddp", 4),
         ("digits:pd_asgd", 1),
-        ("digits:pd_asgd", 8),
     ],
 )
 def test_any_number_of_workers(start, tmp_path, workers, config):

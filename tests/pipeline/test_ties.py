@@ -107,9 +107,15 @@ def _oracle(batch, cut):
     return loss, grads
 
 
-@pytest.mark.parametrize("spec", ["layer", "model", 2, 3, 4])
-@pytest.mark.parametrize("schedule", [Interleaved, decoupled(1, 1, 1), decoupled(weights="live")])
-def test_the_gradient_is_the_sum_over_all_places(double, spec, schedule):
+@pytest.mark.parametrize(
+    ("schedule", "spec"),
+    [
+        *((Interleaved, spec) for spec in ("layer", "model", 2, 3, 4)),
+        *((decoupled(1, 1, 1), spec) for spec in ("layer", 2)),
+        *((decoupled(weights="live"), spec) for spec in ("layer", 2)),
+    ],
+)
+def test_the_gradient_is_the_sum_over_all_places(double, schedule, spec):
     batch = tiny.widened(tiny.features())
     cut = partition_layers(spec, [1] * 5)
     loss, grads = _oracle(batch, cut)
