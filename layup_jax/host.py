@@ -88,7 +88,7 @@ def prepare_host(
       local_rank: of this worker on its machine, in [0, local_size).
       local_size: number of workers on this machine.
       one_heap: keeps the C library from having a heap for each thread; those of several threads that
-        compute grow for hours.
+        compute keep growing.
 
     Returns:
       What was done.

@@ -92,7 +92,6 @@ def build_task(config: RunConfig) -> Task:
     form = _sample_form(config)
     signature = open_data_set(data.name, data.train_split, data.data_dir, form).signature
     model = build_model(config, signature)
-    check_model(model, cross_entropy, signature.example())
     optimizer = make_optimizer(config.optimizer, config.stop.steps)
     rate = learning_rate_schedule(config.optimizer, config.stop.steps)
     test = load_split(
@@ -125,7 +124,9 @@ def check(config: RunConfig, workers: int) -> None:
     """
     task = build_task(config)
     spec = loader_spec(config, 0, workers)
-    open_data_set(spec.name, spec.split, spec.data_dir, spec.form).check(spec)
+    data_set = open_data_set(spec.name, spec.split, spec.data_dir, spec.form)
+    data_set.check(spec)
+    check_model(task.model, task.loss, data_set.signature.example())
     chosen = choose_partition(config, task, None)
     configured_schedule(config).check_segments(len(chosen.partition))
     make_strategy(Setup(config.strategy, task.optimizer, workers))

@@ -9,6 +9,7 @@ from flax import nnx
 from layup_jax.data import Batch
 from layup_jax.losses import cross_entropy
 from layup_jax.models import LayeredModel, conv, lstm, mlp, vit
+from layup_jax.types import Exchange, SegmentState
 
 NUM_CLASSES = 3
 
@@ -124,3 +125,20 @@ def widened(tree):
 
 def sgd(learning_rate=0.1):
     return optax.sgd(learning_rate)
+
+
+class Keeper:
+    """A strategy that changes nothing and keeps each gradient as the segment's mixing state."""
+
+    name = "keeper"
+
+    def __init__(self, asks=Exchange):
+        self.asks = asks
+
+    def init(self, params, model_state):
+        params, model_state = widened((params, model_state))
+        return SegmentState(params, (), model_state, jax.tree.map(jnp.zeros_like, params))
+
+    def apply_gradient(self, state, grads, now):
+        del now
+        return state._replace(mixing=grads)

@@ -9,7 +9,6 @@ Nouns: none; `open_stream` gives a `grain.DatasetIterator`. Only this module imp
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import grain
@@ -18,6 +17,7 @@ import numpy as np
 from layup_jax.data.batch import Batch
 from layup_jax.data.samples import Samples
 from layup_jax.data.shard import Shard
+from layup_jax.host import allowed_cores
 
 _MOST_THREADS = 16
 _NO_PREFETCH = grain.ReadOptions(num_threads=0, prefetch_buffer_size=0)
@@ -70,12 +70,5 @@ def open_stream(samples: Samples, shard: Shard, *, prefetch: bool) -> Any:
 
 
 def _ahead() -> grain.ReadOptions:
-    threads = min(max(2, _num_cores()), _MOST_THREADS)
+    threads = min(max(2, len(allowed_cores())), _MOST_THREADS)
     return grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 2)
-
-
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layup_jax.engine.evaluate import Evaluator
 from layup_jax.engine.numerics import PLAIN, Numerics
@@ -134,9 +134,8 @@ class Engine:
     ) -> tuple[SegmentState, Cotangent]:
         """`SegmentProgram.backward` of that segment; `own` as in `apply`."""
         given = _with_own(state, own, segment)
-        owed, loans = self._loans.owed(segment, cotangent)
-        after, previous = self._programs[segment].backward(given, passed, owed, now)
-        previous = self._loans.returned(segment, previous, loans)
+        run = self._programs[segment].backward
+        after, previous = self._back(segment, cotangent, lambda owed: run(given, passed, owed, now))
         return _without_own(after, state, own, segment), previous
 
     def backward_at(
@@ -150,10 +149,8 @@ class Engine:
     ) -> tuple[SegmentState, Cotangent]:
         """`SegmentProgram.backward_at` of that segment."""
         draw = Draw(*moment, segment)
-        owed, loans = self._loans.owed(segment, cotangent)
-        program = self._programs[segment]
-        after, previous = program.backward_at(state, passed, owed, draw, now)
-        return after, self._loans.returned(segment, previous, loans)
+        run = self._programs[segment].backward_at
+        return self._back(segment, cotangent, lambda owed: run(state, passed, owed, draw, now))
 
     def advance(
         self, segment: int, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment
@@ -165,9 +162,8 @@ class Engine:
         self, segment: int, passed: Passed, cotangent: Cotangent
     ) -> tuple[PyTree, Cotangent]:
         """`SegmentProgram.gradient` of that segment."""
-        owed, loans = self._loans.owed(segment, cotangent)
-        gradient, previous = self._programs[segment].gradient(passed, owed)
-        return gradient, self._loans.returned(segment, previous, loans)
+        run = self._programs[segment].gradient
+        return self._back(segment, cotangent, lambda owed: run(passed, owed))
 
     def gradient_at(
         self,
@@ -179,15 +175,13 @@ class Engine:
     ) -> tuple[PyTree, Cotangent]:
         """`SegmentProgram.gradient_at` of that segment."""
         draw = Draw(*moment, segment)
-        owed, loans = self._loans.owed(segment, cotangent)
-        gradient, previous = self._programs[segment].gradient_at(state, passed, owed, draw)
-        return gradient, self._loans.returned(segment, previous, loans)
+        run = self._programs[segment].gradient_at
+        return self._back(segment, cotangent, lambda owed: run(state, passed, owed, draw))
 
     def cotangent(self, segment: int, passed: Passed, cotangent: Cotangent) -> Cotangent:
         """`SegmentProgram.cotangent` of that segment."""
-        owed, loans = self._loans.owed(segment, cotangent)
-        previous = self._programs[segment].cotangent(passed, owed)
-        return self._loans.returned(segment, previous, loans)
+        run = self._programs[segment].cotangent
+        return self._back(segment, cotangent, lambda owed: (None, run(passed, owed)))[1]
 
     def apply(
         self,
@@ -224,6 +218,17 @@ class Engine:
         draw = Draw(*moment, last)
         state, loss, previous = self._programs[last].turn(state, inputs, batch, draw, now)
         return state, loss, self._loans.returned(last, previous)
+
+    def _back(
+        self,
+        segment: int,
+        cotangent: Cotangent,
+        run: Callable[[list[Array] | None], tuple[Any, list[Array]]],
+    ) -> tuple[Any, Cotangent]:
+        """A backward call, with the cotangents of what the segment has lent and borrowed."""
+        owed, loans = self._loans.owed(segment, cotangent)
+        result, previous = run(owed)
+        return result, self._loans.returned(segment, previous, loans)
 
     def _run(
         self,

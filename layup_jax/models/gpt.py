@@ -18,6 +18,7 @@ from flax import nnx
 
 from layup_jax.errors import ConfigError
 from layup_jax.models.layers import LayeredModel
+from layup_jax.models.options import check_choice, check_sizes
 from layup_jax.types import Array
 
 _STDDEV = 0.02
@@ -151,7 +152,7 @@ def gpt(
     dropout: float = 0.0,
     seed: int = 0,
 ) -> LayeredModel:
-    """Builds a decoder of any size.
+    """A decoder of GPT-2's kind, of any size: embedding, equal blocks, a head tied to the embedding.
 
     Args:
       input_shape: (context,), the most tokens of a sequence.
@@ -174,10 +175,11 @@ def gpt(
       before each part, learned positions, tied embedding, residual parts started at 1 / sqrt(2 depth).
       Differs from it in having no dropout on attention weights.
     """
-    if depth < 1 or heads < 1 or width % heads:
+    check_sizes("a GPT", depth=depth, width=width, heads=heads)
+    if width % heads:
         raise ConfigError(
-            f"a transformer needs blocks, and heads that divide its width, got depth {depth}, width "
-            f"{width} and {heads} heads; change them"
+            f"a GPT needs a number of heads that divides its width, got {heads} heads and width "
+            f"{width}; change one of them"
         )
     size, rngs = Size(depth, width, heads), nnx.Rngs(seed)
     (context,) = input_shape
@@ -195,7 +197,7 @@ def gpt2(
     dropout: float = 0.1,
     seed: int = 0,
 ) -> LayeredModel:
-    """Builds one of the published sizes.
+    """GPT-2 in one of its published sizes: small, medium, large or xl.
 
     Args:
       input_shape: (1024,) as published; any number of tokens will do.
@@ -207,8 +209,7 @@ def gpt2(
     Raises:
       ConfigError: another size.
     """
-    if size not in SIZES:
-        raise ConfigError(f"a GPT-2 must be one of {', '.join(SIZES)}, got '{size}'; change size")
+    check_choice("size", size, SIZES)
     depth, width, heads = SIZES[size]
     return gpt(
         input_shape,

@@ -110,7 +110,7 @@ def test_memory_disk_and_any_number_of_threads_give_the_same_batches(spec, monke
     expected = take(dataclasses.replace(spec, memory_limit_bytes=0), 12)
     np.testing.assert_equal(take(spec, 12), expected)
     for cores in (1, 7):
-        monkeypatch.setattr(stream, "_num_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(stream, "allowed_cores", lambda cores=cores: range(cores))
         np.testing.assert_equal(take(spec, 12), expected)
 
 

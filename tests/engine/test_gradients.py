@@ -17,7 +17,7 @@ from layup_jax.models.resnet import Bottleneck, Stem
 from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
-from layup_jax.types import Exchange, SegmentState
+from layup_jax.types import Exchange
 
 MOMENT = Moment(seed=5, rank=2, step=7)
 
@@ -35,23 +35,6 @@ def resnet_model():
 
 
 CASES = tiny.MODELS | {"resnet": (resnet_model, partial(tiny.features, shape=(16, 16, 1)))}
-
-
-class Keeper:
-    """A strategy that changes nothing and keeps each gradient as the segment's mixing state."""
-
-    name = "keeper"
-
-    def __init__(self, asks):
-        self.asks = asks
-
-    def init(self, params, model_state):
-        params, model_state = tiny.widened((params, model_state))
-        return SegmentState(params, (), model_state, jax.tree.map(jnp.zeros_like, params))
-
-    def apply_gradient(self, state, grads, now):
-        del now
-        return state._replace(mixing=grads)
 
 
 def _close(left, right):
@@ -91,7 +74,7 @@ def _engine(name, spec, asks=Exchange):
     make, batch = CASES[name]
     model = make()
     partition = partition_layers(spec, [1] * len(model))
-    return Engine(model, partition, tiny.loss, Keeper(asks)), tiny.widened(batch())
+    return Engine(model, partition, tiny.loss, tiny.Keeper(asks)), tiny.widened(batch())
 
 
 @pytest.mark.parametrize(
@@ -148,7 +131,7 @@ def test_integers_and_masks_get_no_cotangent(double):
 
 def test_random_numbers_differ_by_seed_rank_step_and_segment():
     model = tiny.normed_model()
-    engine = Engine(model, [(i, i + 1) for i in range(4)], tiny.loss, Keeper(Exchange))
+    engine = Engine(model, [(i, i + 1) for i in range(4)], tiny.loss, tiny.Keeper(Exchange))
     state, batch = engine.init()[1], tiny.features()
 
     def outputs(segment, moment):
@@ -164,7 +147,7 @@ def test_random_numbers_differ_by_seed_rank_step_and_segment():
 def test_bfloat16_layers_pass_bfloat16_between_segments():
     halve = [lambda x: x.astype(jnp.bfloat16), jnp.tanh, lambda x: x.astype(jnp.float32)]
     model = tiny.LayeredModel([*tiny.mlp_model(2).layers[:1], *halve, tiny.mlp_model(2).layers[1]])
-    engine = Engine(model, [(i, i + 1) for i in range(5)], tiny.loss, Keeper(Exchange))
+    engine = Engine(model, [(i, i + 1) for i in range(5)], tiny.loss, tiny.Keeper(Exchange))
     store, batch = ParameterStore(engine.init()), tiny.features()
     result = Interleaved(Parts(engine, store, WallClock(), lambda event: None)).step(
         Work(batch, MOMENT)

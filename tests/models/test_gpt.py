@@ -109,12 +109,21 @@ def test_logits_are_those_of_a_plain_computation(small):
     np.testing.assert_allclose(found[0], expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("options", [{"depth": 0}, {"width": 10, "heads": 3}, {"heads": 0}])
-def test_impossible_sizes_are_refused(options):
-    with pytest.raises(ConfigError, match="heads that divide its width"):
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"depth": 0}, "depth of a GPT must be at least 1, got 0; raise it"),
+        ({"heads": 0}, "heads of a GPT must be at least 1, got 0; raise it"),
+        ({"width": 10, "heads": 3}, "divides its width, got 3 heads and width 10; change one"),
+    ],
+)
+def test_impossible_sizes_are_refused(options, sentence):
+    with pytest.raises(ConfigError, match=sentence):
         gpt((8,), 5, **options)
 
 
 def test_unknown_sizes_are_refused():
-    with pytest.raises(ConfigError, match="one of small, medium, large, xl, got 'huge'"):
+    with pytest.raises(
+        ConfigError, match="unknown size 'huge'; use one of: large, medium, small, xl"
+    ):
         MODELS["gpt2"]((8,), 5, size="huge")

@@ -22,7 +22,6 @@ from layup_jax.pipeline.base import Parts, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import Local
-from layup_jax.types import Exchange, SegmentState
 
 FEATURES, TOKENS = 4, 7
 MOMENT = Moment(3, 0, 0)
@@ -70,20 +69,6 @@ def _model():
     return LayeredModel(_layers(), tied=TIED)
 
 
-class Keeper:
-    """Changes nothing, keeps each gradient as the mixing state."""
-
-    name, asks = "keeper", Exchange
-
-    def init(self, params, model_state):
-        params, model_state = tiny.widened((params, model_state))
-        return SegmentState(params, (), model_state, jax.tree.map(jnp.zeros_like, params))
-
-    def apply_gradient(self, state, grads, now):
-        del now
-        return state._replace(mixing=grads)
-
-
 def _oracle(batch, cut):
     """Gradients of an untied model whose three matrices are equal; keys are those of the segments."""
     model = LayeredModel(_layers())
@@ -119,7 +104,7 @@ def test_the_gradient_is_the_sum_over_all_places(double, schedule, spec):
     batch = tiny.widened(tiny.features())
     cut = partition_layers(spec, [1] * 5)
     loss, grads = _oracle(batch, cut)
-    engine = Engine(_model(), cut, tiny.loss, Keeper())
+    engine = Engine(_model(), cut, tiny.loss, tiny.Keeper())
     store = ParameterStore(engine.init())
     pipeline = schedule(Parts(engine, store, WallClock(), lambda event: None))
     (result,) = pipeline.run([Work(batch, MOMENT)])
