@@ -3,7 +3,8 @@
     python -m experiments.pd_asgd --out experiments/pd_asgd/results
 
 Times: interleaved and decoupled schedules in one process, in turn, XLA held to one thread for each.
-Accuracy: `layup train --config=configs/digits.py:NAME`, several seeds, the same number of samples each.
+Accuracy: `layup train --config=configs/digits.py:NAME`, several seeds, the same number of samples each;
+bits per byte: the same with configs/stdlib_gpt.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments import harness
 from experiments.pd_asgd.bias import Job as BiasJob
@@ -30,32 +31,69 @@ DEFAULT = "1:2"
 HEADLINE = "conv"
 _ONE_THREAD = ("env", "NPROC=1", "XLA_FLAGS=--xla_cpu_multi_thread_eigen=false")
 _TIMEOUT_SECONDS = 1800.0
-_RUN_SECONDS = 120.0
-_CONFIG = "configs/digits.py"
+_RUN_SECONDS = 600.0
 
 
-def _ratio(ratio: str, partition: str) -> tuple[str, ...]:
-    return (f"--config.threads.ratio={ratio}", f"--config.partition={partition}")
+class Method(NamedTuple):
+    """A training run: what stands after the colon of the configuration, overrides, workers."""
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    workers: int = 1
 
 
-# Name -> (what stands after the colon of configs/digits.py, overrides, workers).
-ACCURACY: dict[str, tuple[str, tuple[str, ...], int]] = {
-    "synchronous SGD": ("local", ("--config.partition=layer",), 1),
-    **{f"PD-ASGD {ratio}": ("pd_asgd", _ratio(ratio, "layer"), 1) for ratio in (*RATIOS, AUTO)},
-    "PD-ASGD 1:2, live weights": (
-        "pd_asgd",
-        (*_ratio("1:2", "layer"), "--config.threads.weights=live"),
-        1,
+def _decoupled(ratio: str, partition: str, *more: str) -> Method:
+    return Method(
+        "pd_asgd", (f"--config.threads.ratio={ratio}", f"--config.partition={partition}", *more)
+    )
+
+
+_LAYER_WISE: dict[str, Method] = {
+    "synchronous SGD": Method("local", ("--config.partition=layer",)),
+    **{f"PD-ASGD {ratio}": _decoupled(ratio, "layer") for ratio in (*RATIOS, AUTO)},
+}
+_WHOLE_MODEL = {f"D-ASGD {ratio}": _decoupled(ratio, "model") for ratio in RATIOS}
+
+
+class Quality(NamedTuple):
+    """What is trained to the end, and the number of the summary by which it is judged."""
+
+    config: str
+    overrides: tuple[str, ...]
+    measure: str
+    methods: Mapping[str, Method]
+
+
+QUALITIES = {
+    "accuracy": Quality(
+        "configs/digits.py",
+        (),
+        "test_accuracy",
+        {
+            **_LAYER_WISE,
+            "PD-ASGD 1:2, live weights": _decoupled(
+                "1:2", "layer", "--config.threads.weights=live"
+            ),
+            **_WHOLE_MODEL,
+            "Hogwild!, 2 threads": Method("hogwild"),
+            "LAP-SGD, 2 threads": Method("lap_sgd"),
+            "LPP-SGD, 2 threads": Method("lpp_sgd"),
+            "DDP, 4 workers": Method("ddp", workers=4),
+            "PD-ASGD, LayUp's gossip, 4 workers": Method("pd_asgd", workers=4),
+            "PD-ASGD, LAP-SGD's averager, 4 workers": Method(
+                "lap_sgd", ("--config.pipeline=decoupled",), 4
+            ),
+            "LAP-SGD, 4 workers": Method("lap_sgd", workers=4),
+            "LPP-SGD, 4 workers": Method("lpp_sgd", workers=4),
+        },
     ),
-    **{f"D-ASGD {ratio}": ("pd_asgd", _ratio(ratio, "model"), 1) for ratio in RATIOS},
-    "Hogwild!, 2 threads": ("hogwild", (), 1),
-    "LAP-SGD, 2 threads": ("lap_sgd", (), 1),
-    "LPP-SGD, 2 threads": ("lpp_sgd", (), 1),
-    "DDP, 4 workers": ("ddp", (), 4),
-    "PD-ASGD, LayUp's gossip, 4 workers": ("pd_asgd", (), 4),
-    "PD-ASGD, LAP-SGD's averager, 4 workers": ("lap_sgd", ("--config.pipeline=decoupled",), 4),
-    "LAP-SGD, 4 workers": ("lap_sgd", (), 4),
-    "LPP-SGD, 4 workers": ("lpp_sgd", (), 4),
+    # One worker: 300 steps of 16 x 128 bytes.
+    "text": Quality(
+        "configs/stdlib_gpt.py",
+        ("--config.batch_size=16", "--config.stop.steps=300"),
+        "test_loss",
+        {**_LAYER_WISE, **_WHOLE_MODEL},
+    ),
 }
 
 
@@ -69,7 +107,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         **headline(cases[HEADLINE]),
         "cases": cases,
         "bias": bias,
-        "accuracy": _accuracies(options),
+        **{name: _trained(quality, options) for name, quality in QUALITIES.items()},
     }
 
 
@@ -182,44 +220,52 @@ def _biased(job: BiasJob) -> Any:
     return json.loads(output)
 
 
-def _accuracies(options: argparse.Namespace) -> dict[str, Any]:
-    names = list(ACCURACY)[:2] if options.smoke else list(ACCURACY)
+def _trained(quality: Quality, options: argparse.Namespace) -> dict[str, Any]:
+    names = list(quality.methods)[:2] if options.smoke else list(quality.methods)
     with tempfile.TemporaryDirectory(prefix="layup-pd-asgd-") as folder:
         rounds = harness.paired_rounds(
             {
-                name: partial(_accuracy, name, Path(folder), itertools.count(options.seed))
+                name: partial(_run, quality, name, Path(folder), itertools.count(options.seed))
                 for name in names
             },
             rounds=1 if options.smoke else options.seeds,
             seed=options.seed,
         )
-    return {name: summarise_accuracy(runs) for name, runs in rounds.items()}
+    return {name: summarise_runs(runs, quality.measure) for name, runs in rounds.items()}
 
 
-def summarise_accuracy(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """Mean and sample standard deviation over seeds."""
-    found = [run["test_accuracy"] for run in runs]
+def summarise_runs(runs: Sequence[Mapping[str, float]], measure: str) -> dict[str, Any]:
+    """Mean and sample standard deviation over seeds of what `measure` names."""
+    found = [run[measure] for run in runs]
     return {
-        "test_accuracy": statistics.fmean(found),
+        measure: statistics.fmean(found),
         "spread": statistics.stdev(found) if len(found) > 1 else None,
         "staleness_mean": statistics.fmean(run["staleness_mean"] for run in runs),
         "runs": list(runs),
     }
 
 
-def _accuracy(name: str, folder: Path, seeds: Iterator[int]) -> dict[str, float]:
-    method, overrides, workers = ACCURACY[name]
+def _run(quality: Quality, name: str, folder: Path, seeds: Iterator[int]) -> dict[str, float]:
+    method = quality.methods[name]
     summary = harness.train(
-        f"{_CONFIG}:{method}",
-        [f"--config.seed={next(seeds)}", "--config.evaluation.every_steps=0", *overrides],
+        f"{quality.config}:{method.name}",
+        [
+            f"--config.seed={next(seeds)}",
+            "--config.evaluation.every_steps=0",
+            *quality.overrides,
+            *method.overrides,
+        ],
         folder=folder,
-        workers=workers,
+        workers=method.workers,
         seconds=_RUN_SECONDS,
     )
-    if summary.test_accuracy is None:
-        raise harness.ExperimentError(f"{name} must be evaluated, got no accuracy; run it by hand")
+    found = getattr(summary, quality.measure)
+    if found is None:
+        raise harness.ExperimentError(
+            f"{name} must be evaluated, got no {quality.measure}; run it by hand"
+        )
     return {
-        "test_accuracy": summary.test_accuracy,
+        quality.measure: found,
         "staleness_mean": summary.staleness_mean,
         "samples": summary.samples_total,
         "samples_per_second": summary.samples_per_second,

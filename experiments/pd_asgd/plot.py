@@ -5,6 +5,7 @@ python -m experiments.pd_asgd.plot experiments/pd_asgd/results
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,7 @@ def table(results: Results) -> str:
             _profile(results["cases"]["conv"]),
             _bias(results),
             _accuracies(results["accuracy"]),
+            _bits(results["text"]),
         ]
     )
 
@@ -185,6 +187,16 @@ def _accuracies(accuracies: Results) -> str:
         [name, _with_spread(each), f"{each['staleness_mean']:.2f}"]
         for name, each in accuracies.items()
     ]
+    return markdown(header, rows)
+
+
+def _bits(texts: Results) -> str:
+    header = ("method, text, 300 steps", "bits per byte held out", "stale by (versions)")
+    rows = []
+    for name, each in texts.items():
+        bits = each["test_loss"] / math.log(2)
+        spread = "" if each["spread"] is None else f" ± {each['spread'] / math.log(2):.3f}"
+        rows.append([name, f"{bits:.3f}{spread}", f"{each['staleness_mean']:.2f}"])
     return markdown(header, rows)
 
 

@@ -1,13 +1,14 @@
 """pd_asgd: its arithmetic on made-up timings, its pictures, and one network for real."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from experiments.pd_asgd.__main__ import headline, summarise_accuracy, summarise_case
+from experiments.pd_asgd.__main__ import headline, summarise_case, summarise_runs
 from experiments.pd_asgd.plot import PICTURES
 from experiments.pd_asgd.timing import AUTO, PARTITIONS, RATIOS, REFERENCE
 from experiments.report import publish, write_results
@@ -67,10 +68,10 @@ def test_numbers_of_a_case(printed):
 
 def test_accuracies():
     runs = [{"test_accuracy": a, "staleness_mean": 0.5} for a in (0.98, 0.99, 1.0)]
-    found = summarise_accuracy(runs)
+    found = summarise_runs(runs, "test_accuracy")
     assert found["test_accuracy"] == pytest.approx(0.99)
     assert found["spread"] == pytest.approx(0.01)
-    assert summarise_accuracy(runs[:1])["spread"] is None
+    assert summarise_runs(runs[:1], "test_accuracy")["spread"] is None
 
 
 def test_pictures_need_nothing_but_results(printed, environment, tmp_path):
@@ -89,12 +90,13 @@ def test_pictures_need_nothing_but_results(printed, environment, tmp_path):
         "staleness_max": 4,
         "bound": None,
     }
-    run = {"test_accuracy": 0.99, "staleness_mean": 0.5}
+    run = {"test_accuracy": 0.99, "staleness_mean": 0.5, "test_loss": 2 * math.log(2)}
     results = {
         **headline(case),
         "cases": {"conv": case, "mlp": case},
         "bias": [bias, {**bias, "bound": 0.25}],
-        "accuracy": {"synchronous SGD": summarise_accuracy([run, run])},
+        "accuracy": {"synchronous SGD": summarise_runs([run, run], "test_accuracy")},
+        "text": {"PD-ASGD 1:2": summarise_runs([run, run], "test_loss")},
         "environment": environment,
     }
     write_results(folder / "results", results)
@@ -107,6 +109,7 @@ def test_pictures_need_nothing_but_results(printed, environment, tmp_path):
     )
     assert "| 0.01 | 0.010 | 0.020 | none | 2.00 | 30.0 | 4 | 0.500 |" in text
     assert "| synchronous SGD | 0.9900 ± 0.0000 | 0.50 |" in text
+    assert "| PD-ASGD 1:2 | 2.000 ± 0.000 | 0.50 |" in text
 
 
 def _run(module, job):
