@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from layup_jax.engine.carried import Carried
 from layup_jax.engine.evaluate import Evaluator
 from layup_jax.engine.numerics import PLAIN, Numerics
 from layup_jax.engine.program import Draw, LossFunction, Passed, SegmentProgram
@@ -36,14 +37,14 @@ class Tape(NamedTuple):
     Attributes:
       moment: the step.
       passed: for every segment but a turned one, what its VJP needs.
-      model_states: model state after this step, same order.
+      carried: what the step makes of model states, same order.
       versions: version of each segment's state that was read, same order.
       outputs: what the last recorded segment returned; the loss if all are recorded.
     """
 
     moment: Moment
     passed: tuple[Passed, ...]
-    model_states: tuple[PyTree, ...]
+    carried: tuple[Carried, ...]
     versions: tuple[int, ...]
     outputs: PyTree
 

@@ -199,9 +199,10 @@ class SegmentProgram:
     ) -> tuple[SegmentState, list[Array]]:
         """`backward` whose VJP is taken at the parameters of `state`, as `gradient_at` does."""
         bare = state._replace(opt_state=None)
-        return self._compiled_backward_at(
+        after, previous = self._compiled_backward_at(
             bare, state.opt_state, passed.inputs, cotangent, self._draw(draw), now
         )
+        return after._replace(model_state=state.model_state), previous
 
     def gradient(self, passed: Passed, cotangent: list[Array] | None) -> tuple[PyTree, list[Array]]:
         """One VJP at the parameters of the forward pass, without an update.
@@ -253,9 +254,7 @@ class SegmentProgram:
                 outputs = self._numerics.cast(outputs)
             else:
                 outputs = self._loss(self._numerics.uncast(outputs), batch)
-            lent = self._segment.lent(
-                params
-            )  # their cotangents come back after those of the outputs
+            lent = self._segment.lent(params)  # whose cotangents come after those of the outputs
             return _differentiable((outputs, lent))[0], (outputs, after)
 
         if stored:
@@ -304,7 +303,7 @@ class SegmentProgram:
 
     def _backward_at(self, bare, opt_state, inputs, cotangent, draw, now):
         grads, previous = self._gradient_at(bare.params, bare.model_state, inputs, cotangent, draw)
-        return self._apply(bare, opt_state, grads, now), previous
+        return self._apply(bare._replace(model_state=()), opt_state, grads, now), previous
 
     def _cotangent(self, passed, cotangent):
         return self._gradient(passed, cotangent)[1]

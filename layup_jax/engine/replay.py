@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from layup_jax.draws import Draws
+from layup_jax.engine.carried import Carried
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.program import Passed
 from layup_jax.engine.recording import READS, Event, Recording
@@ -28,7 +29,7 @@ class _Step:
         self.batch = batch
         self.outputs = batch.inputs
         self.passed: list[Passed] = []
-        self.model_states: list[PyTree] = []
+        self.carried: list[Carried] = []
         self.cotangent: Cotangent = None
         self.position = segments - 1  # the next segment of the backward pass
         self.gradients: dict[int, PyTree] = {}
@@ -133,7 +134,7 @@ class Replay:
         )
         step.outputs = passed.outputs
         step.passed.append(passed)
-        step.model_states.append(model_state)
+        step.carried.append(Carried(state.model_state, model_state))
 
     def _linearise(self, event: Event) -> None:
         step, state = self._steps[event.step], self._read(event)
@@ -160,8 +161,7 @@ class Replay:
             event.now,
             self._own_states(event.thread),
         )
-        model_state = step.model_states[event.segment]
-        self._segments[event.segment].write(after._replace(model_state=model_state))
+        self._segments[event.segment].write(step.carried[event.segment].onto(after))
 
     def _own_states(self, thread: int) -> list[PyTree] | None:
         if thread < 0:
@@ -201,7 +201,7 @@ class Replay:
             segment, self.newest(segment), step.passed[segment], step.cotangent, *arguments
         )
         step.position = segment - 1
-        self._segments[segment].write(after._replace(model_state=step.model_states[segment]))
+        self._segments[segment].write(step.carried[segment].onto(after))
 
     def _outgoing(self, event: Event) -> None:
         self._give(event, self._engine.wire.outgoing)

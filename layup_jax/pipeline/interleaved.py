@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from layup_jax.engine.carried import Carried
 from layup_jax.engine.engine import Moment, Tape
 from layup_jax.engine.recording import Event
 from layup_jax.models.loans import Cotangent
@@ -99,9 +100,9 @@ class Interleaved:
             self._parts.record(Event("forward", segment, moment.step, version=version))
             model_state, passed = self._engine.forward(segment, state, outputs, batch, moment)
             outputs = passed.outputs
-            records.append((passed, model_state, version))
-        passed, model_states, versions = zip(*records, strict=True) if records else ((), (), ())
-        return Tape(moment, passed, model_states, versions, outputs)
+            records.append((passed, Carried(state.model_state, model_state), version))
+        passed, carried, versions = zip(*records, strict=True) if records else ((), (), ())
+        return Tape(moment, passed, carried, versions, outputs)
 
     def _prepare(self, segment: int, moment: Moment) -> None:
         if self._parts.settle is not None:
@@ -128,7 +129,7 @@ class Interleaved:
             after, inputs = self._engine.backward(
                 segment, state, tape.passed[segment], cotangent, now
             )
-            return after._replace(model_state=tape.model_states[segment]), inputs
+            return tape.carried[segment].onto(after), inputs
 
         inputs, version = self._store.update(segment, write)
         self._parts.on_update(SegmentUpdated(segment, tape.moment.step))

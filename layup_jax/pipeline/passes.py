@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from layup_jax.engine.carried import Carried
 from layup_jax.engine.engine import Tape
 from layup_jax.engine.program import Passed
 from layup_jax.engine.recording import Event
@@ -89,12 +90,13 @@ class Passes:
         for segment in range(len(self._engine)):
             state, version = self._parts.store.read(segment)
             self._parts.record(Event(kind, segment, moment.step, version=version))
-            state = self._placement.mirrored(segment, state, device)
-            model_state, passed = run(segment, state, outputs, batch, moment)
+            mirrored = self._placement.mirrored(segment, state, device)
+            model_state, passed = run(segment, mirrored, outputs, batch, moment)
             outputs = passed.outputs
-            records.append((passed, model_state, version))
-        passed, model_states, versions = zip(*records, strict=True)
-        tape = Tape(moment, passed, model_states, versions, outputs)
+            carried = Carried(state.model_state, self._placement.at_home(model_state))
+            records.append((passed, carried, version))
+        passed, carried, versions = zip(*records, strict=True)
+        tape = Tape(moment, passed, carried, versions, outputs)
         if is_known(outputs):
             self._check(tape)
         with self._lock:
@@ -150,7 +152,7 @@ class Passes:
                 after, previous = self._engine.backward(
                     segment, state, passed, cotangent, now, turn.own
                 )
-            return after._replace(model_state=tape.model_states[segment]), previous
+            return tape.carried[segment].onto(after), previous
 
         return self._updated(segment, write, turn)
 
@@ -160,13 +162,12 @@ class Passes:
         """VJP on this thread's device, update where the parameters live."""
         gradient, previous = self._gradient(segment, passed, cotangent, tape, turn)
         gradient = self._placement.at_home(gradient)
-        model_state = self._placement.at_home(tape.model_states[segment])
 
         def write(state: SegmentState) -> tuple[SegmentState, Cotangent]:
             now, step = self._parts.clock.now(), tape.moment.step
             self._parts.record(Event("apply", segment, step, now=now, thread=turn.owner))
             after = self._engine.apply(segment, state, gradient, now, turn.own)
-            return after._replace(model_state=model_state), previous
+            return tape.carried[segment].onto(after), previous
 
         return self._updated(segment, write, turn)
 
