@@ -1,5 +1,6 @@
 """What all tests share: strict jax, short hypothesis runs, counted compilations, no thread left over."""
 
+import os
 import threading
 from contextlib import contextmanager
 
@@ -8,7 +9,11 @@ import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_disable_most_optimizations", True)  # tests compile more than they compute
+# Tests, and the processes that they start, compile more than they compute.
+jax.config.update("jax_disable_most_optimizations", True)
+_QUICK = "--xla_cpu_use_fusion_emitters=false"
+if _QUICK not in os.environ.get("XLA_FLAGS", ""):  # a process of xdist has its parent's
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_QUICK}".strip()
 hypothesis.settings.register_profile("layup", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("layup")
 

@@ -55,7 +55,7 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
         ("digits_layup", 3),
         ("digits_layup", 8),
         ("digits:push_sum", 4),
-        ("digits:push_sum", 8),
+        pytest.param("digits:push_sum", 8, marks=pytest.mark.slow),
         ("digits:ddp", 4),
         ("digits:pd_asgd", 1),
     ],

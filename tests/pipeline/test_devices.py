@@ -1,5 +1,6 @@
 """Forward and backward threads on devices of their own, of which a process with four stands for any."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_four_devices():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         env={
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
             "PYTHONPATH": f"{TESTS}:{TESTS / 'pipeline'}",
             "JAX_PLATFORMS": "cpu",
             "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
