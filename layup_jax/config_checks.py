@@ -61,6 +61,7 @@ _TOPOLOGIES = (
 )
 _AT_LEAST = {
     "batch_size": 1,
+    "local_devices": 1,
     "log_every_steps": 1,
     "seed": 0,
     "stop.steps": 1,
@@ -123,6 +124,7 @@ def check(record: RunConfig) -> None:
     _check_numbers(record)
     parse_ratio(record.threads.ratio)
     _check_together(record)
+    _check_devices(record)
 
 
 def parse_ratio(text: str) -> tuple[int, int] | None:
@@ -199,4 +201,14 @@ def _check_together(record: RunConfig) -> None:
         raise ConfigError(
             "the cosine schedule needs its length, got neither config.optimizer.decay_steps nor "
             "config.stop.steps; set one of them"
+        )
+
+
+def _check_devices(record: RunConfig) -> None:
+    threads = record.threads
+    if record.local_devices > 1 and (threads.forward_devices or threads.backward_devices):
+        raise ConfigError(
+            "devices can share each batch (config.local_devices) or take passes in turn "
+            "(config.threads.forward_devices and .backward_devices), got both; set "
+            "config.local_devices to 1 or the others to ()"
         )

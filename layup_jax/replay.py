@@ -12,6 +12,7 @@ from layup_jax.data import make_loader
 from layup_jax.draws import Draws
 from layup_jax.engine.recording import READS, digest, load
 from layup_jax.engine.replay import Replay
+from layup_jax.engine.sharding import own_mesh
 from layup_jax.errors import RunFolderError
 from layup_jax.host import prepare_host
 from layup_jax.metrics import RunFolder
@@ -41,10 +42,10 @@ def replay_run(folder: RunFolder, rank: int) -> Replayed:
     recorded = load(folder.recording(rank))
     prepare_host(config.host.bind, *recorded.place)
     workers = len(folder.ranks())
-    prepared = prepare(
-        build_task(config), config, Chosen(recorded.partition, "as recorded"), workers
-    )
-    batches = iter(make_loader(loader_spec(config, rank, workers)))
+    mesh = own_mesh(config.local_devices, *recorded.place)
+    chosen = Chosen(recorded.partition, "as recorded")
+    prepared = prepare(build_task(config), config, chosen, workers, mesh=mesh)
+    batches = map(mesh.sharded, make_loader(loader_spec(config, rank, workers)))
     events = recorded.recording.events
     replay = Replay(prepared.engine, recorded.recording, Draws(config.seed, rank))
     if digest(replay.run(batches)) != recorded.digest:

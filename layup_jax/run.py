@@ -22,6 +22,7 @@ from layup_jax.engine.evaluate import Model
 from layup_jax.engine.measure import measure_partition
 from layup_jax.engine.numerics import Numerics
 from layup_jax.engine.recording import Recorded
+from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh, local_meshes
 from layup_jax.errors import ConfigError, PeerFailedError
 from layup_jax.host import local_place
 from layup_jax.metrics.records import RunSummary
@@ -64,8 +65,17 @@ class Run(NamedTuple):
     recorded: Recorded | None = None
 
 
-def choose_partition(config: RunConfig, task: Task, batch: Batch | None) -> Chosen:
-    """The configured partition; "auto" measures on `batch`, and without one decides nothing."""
+def choose_partition(
+    config: RunConfig, task: Task, batch: Batch | None, mesh: LocalMesh = ONE_DEVICE
+) -> Chosen:
+    """The configured partition; "auto" measures on `batch`, and without one decides nothing.
+
+    Args:
+      config: of the run.
+      task: what is trained.
+      batch: `sharded` over the mesh.
+      mesh: the worker's devices.
+    """
     model = task.model
     method = STRATEGIES[config.strategy.name]
     spec = config.partition
@@ -79,7 +89,7 @@ def choose_partition(config: RunConfig, task: Task, batch: Batch | None) -> Chos
         return Chosen(partition_layers("layer", sizes), "auto: not measured")
     layers = partition_layers("layer", sizes)
     local = Local(task.optimizer)
-    by_layer = Engine(model, layers, task.loss, local, numerics=_numerics(config))
+    by_layer = Engine(model, layers, task.loss, local, numerics=_numerics(config, mesh))
     measured = measure_partition(by_layer, batch)
     return Chosen(measured.partition, f"auto: {measured}")
 
@@ -98,20 +108,30 @@ def prepare(
     chosen: Chosen,
     workers: int,
     make: MakeStrategy | None = None,
+    mesh: LocalMesh = ONE_DEVICE,
 ) -> Prepared:
-    """Builds the engine of a run of so many workers; `make` replaces the configured algorithm."""
+    """Builds the engine of a run of so many workers, for those that compute on this mesh.
+
+    Args:
+      task: what is trained.
+      config: how.
+      chosen: the segments.
+      workers: how many.
+      make: replaces the configured algorithm.
+      mesh: devices; workers on other ones need an engine of their own.
+    """
     if make is None:
         setup = Setup(config.strategy, task.optimizer, workers, task.learning_rate)
         strategy = make_strategy(setup)
     else:
         strategy = make(task.optimizer, workers)
-    partition, numerics = chosen.partition, _numerics(config)
+    partition, numerics = chosen.partition, _numerics(config, mesh)
     engine = Engine(task.model, partition, task.loss, strategy, task.metric, numerics)
     return Prepared(task, engine, chosen)
 
 
-def _numerics(config: RunConfig) -> Numerics:
-    return Numerics(config.compute_dtype, config.remat)
+def _numerics(config: RunConfig, mesh: LocalMesh) -> Numerics:
+    return Numerics(config.compute_dtype, config.remat, mesh)
 
 
 def train(
@@ -139,7 +159,7 @@ def train(
       TransportError: the other workers cannot be reached any more.
     """
     worker = Worker(prepared.task, prepared.engine, config, transport, sinks)
-    result = worker.run(loader, stop)
+    result = worker.run(map(prepared.engine.mesh.sharded, loader), stop)
     if worker.cut_off is not None:
         raise worker.cut_off
     summary = summarise(
@@ -190,17 +210,20 @@ def run_local(
         run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
     make = data if callable(data) else array_loader(data, run_config)
     loaders = [make(rank, num_workers) for rank in range(num_workers)]
-    first = next(loaders[0])
+    meshes = local_meshes(num_workers, run_config.local_devices)
+    first = meshes[0].sharded(next(loaders[0]))
     check_model(task.model, task.loss, first)
     loaders[0] = itertools.chain([first], loaders[0])
-    chosen = choose_partition(run_config, task, first)
-    prepared = prepare(task, run_config, chosen, num_workers, strategy)
+    chosen = choose_partition(run_config, task, first, meshes[0])
+    prepared = {
+        mesh: prepare(task, run_config, chosen, num_workers, strategy, mesh) for mesh in set(meshes)
+    }
     stop = threading.Event()
 
     def start(transport: LocalTransport) -> Run:
         rank = transport.rank
         mine = (sinks or {}).get(rank, ())
-        return train(prepared, run_config, transport, loaders[rank], mine, stop)
+        return train(prepared[meshes[rank]], run_config, transport, loaders[rank], mine, stop)
 
     runs = run_threads(local_transports(num_workers), start, stop.set)
     errors = [run.error for run in runs if run.error is not None]

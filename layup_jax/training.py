@@ -28,6 +28,7 @@ from layup_jax.data import (
     open_data_set,
 )
 from layup_jax.engine.recording import save
+from layup_jax.engine.sharding import check_divisible, own_mesh
 from layup_jax.errors import ConfigError, PeerFailedError, nearest
 from layup_jax.host import HostReport, allowed_cores, local_place, prepare_host
 from layup_jax.losses import cross_entropy
@@ -122,6 +123,7 @@ def check(config: RunConfig, workers: int) -> None:
     Raises:
       LayupError: one sentence.
     """
+    check_divisible(config.batch_size, config.local_devices)
     task = build_task(config)
     spec = loader_spec(config, 0, workers)
     data_set = open_data_set(spec.name, spec.split, spec.data_dir, spec.form)
@@ -212,13 +214,16 @@ def train_under_mpi(
         sinks = _together(transport, lambda: _open_sinks(config, folder, transport))
         for sink in sinks:
             stack.callback(sink.close)
-        first = _together(transport, lambda: next(loader))
+        mesh = _together(transport, lambda: own_mesh(config.local_devices, *place))
+        first = _together(transport, lambda: mesh.sharded(next(loader)))
         _together(transport, lambda: check_model(task.model, task.loss, first))
-        chosen = _together(transport, lambda: choose_partition(config, task, first), root=True)
+        chosen = _together(
+            transport, lambda: choose_partition(config, task, first, mesh), root=True
+        )
         if transport.rank == 0:
             setup = Setup(config.strategy, task.optimizer, transport.size)
             _announce(chosen, advice(setup), too_many_threads(configured_schedule(config), cores))
-        prepared = prepare(task, config, chosen, transport.size)
+        prepared = prepare(task, config, chosen, transport.size, mesh=mesh)
         batches = itertools.chain([first], loader)
         run = train(prepared, config, transport, batches, sinks, stop)
         if run.recorded is not None:

@@ -50,6 +50,7 @@ from layup_jax.types import (
     NeighbourGather,
     Push,
     PyTree,
+    SegmentState,
     SegmentUpdated,
 )
 
@@ -152,7 +153,7 @@ class Worker:
         """What it takes to repeat this worker's run; None if that is not configured."""
         if self.recording is None:
             return None
-        return Recorded(self.recording, digest(self._store.snapshot()), partition, place)
+        return Recorded(self.recording, digest(self._states()), partition, place)
 
     def _merge_the_rest(self) -> None:
         """What the last collectives brought; an averager has merged its own, and misses no later ones."""
@@ -189,10 +190,14 @@ class Worker:
                 self._port.warm_up_averages(self._transport.prepare_sum)
             elif asks is not None and self._transport.size > 1:
                 self._port.warm_up(self._transport.prepare if asks is Exchange else None)
-            self._evaluations.warm_up(self._store.snapshot())
+            self._evaluations.warm_up(self._states())
         self._store.restart(self._engine.init())
         if self.recording is not None:
             self.recording.clear()
+
+    def _states(self) -> tuple[SegmentState, ...]:
+        """The newest state of every segment, on one device."""
+        return self._engine.mesh.single(self._store.snapshot())
 
     def _moment(self) -> Moment:
         return Moment(*self._draws, self._begun)
@@ -294,7 +299,7 @@ class Worker:
         if self._asks_now():
             self._merger.settle_all(self._begun)
             with self._clock.paused():
-                self._evaluations.ask(self._begun, self._clock.now(), self._store.snapshot())
+                self._evaluations.ask(self._begun, self._clock.now(), self._states())
         if self._evaluations.is_due():
             with self._clock.paused():
                 self._evaluations.collect()
@@ -332,7 +337,7 @@ class Worker:
     def _push_sum_weights(self) -> list[float]:
         if not self._strategy.weighted:
             return []
-        return [float(self._strategy.weight(state)) for state in self._store.snapshot()]
+        return [float(self._strategy.weight(state)) for state in self._states()]
 
     def _write(self, line: Line) -> None:
         for sink in self._sinks:
@@ -362,7 +367,7 @@ class Worker:
         """The last evaluation, of which the weighted mean over workers is the result of the run."""
         self._communicator.reductions.settle()
         self._evaluations.collect()
-        self._evaluations.ask(self._progress.steps, seconds, self._store.snapshot())
+        self._evaluations.ask(self._progress.steps, seconds, self._states())
         self._communicator.reductions.settle()
         return self._evaluations.finish()
 

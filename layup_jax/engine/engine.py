@@ -59,7 +59,8 @@ class Engine:
       segments: the layers of each segment.
       strategy: the algorithm.
       wire: the compiled functions of its messages.
-      evaluator: loss and metric of whole models.
+      evaluator: loss and metric of whole models, on one device.
+      mesh: devices that share each batch; states are `replicated` over them.
       compiling: held by a worker that calls everything for the first time, so that the others of its
         process find it compiled.
     """
@@ -81,13 +82,14 @@ class Engine:
           loss: loss(outputs of the last layer, batch) -> scalar.
           strategy: its `apply_gradient` is compiled into the backward calls.
           metric: metric(outputs of the last layer, batch) -> scalar, for evaluation.
-          numerics: precision, and what forward passes keep.
+          numerics: precision, what forward passes keep, and on which devices.
         """
         self.segments = tuple(model.segment(start, stop) for start, stop in partition)
         self.strategy = strategy
         self._numerics = numerics
+        self.mesh = numerics.mesh
         self._loans = Loans(self.segments)
-        self.wire = Wire(strategy)
+        self.wire = Wire(strategy, self.mesh)
         self.evaluator = Evaluator(self.segments, loss, metric, numerics)
         self.compiling = threading.Lock()
         shared: dict[tuple, SegmentProgram] = {}
@@ -116,7 +118,8 @@ class Engine:
 
     def init(self) -> tuple[SegmentState, ...]:
         """The initial state of every segment: the layers' own values, fresh optimizer state."""
-        return tuple(self.strategy.init(*segment.init()) for segment in self.segments)
+        states = tuple(self.strategy.init(*segment.init()) for segment in self.segments)
+        return self.mesh.replicated(states)
 
     def forward(
         self, segment: int, state: SegmentState, inputs: PyTree, batch: PyTree, moment: Moment

@@ -1,4 +1,4 @@
-"""In which precision a segment computes, and what its forward pass keeps: `compute_dtype` and `remat`.
+"""In which precision a segment computes, what its forward pass keeps, and on which devices.
 
     numerics = Numerics(compute_dtype="bfloat16", remat="full")
     run = numerics.kept(lambda params: apply(numerics.cast(params)))
@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from layup_jax.engine.recompute import without_cheap_residuals
+from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh
 from layup_jax.types import PyTree
 
 
@@ -26,10 +27,12 @@ class Numerics(NamedTuple):
       compute_dtype: float32 leaves everything in the dtype it has; bfloat16 converts what is wider.
       remat: what a backward pass computes again. none: elementwise operations only; dots: everything but
         matrix products; full: everything but the inputs of the segment.
+      mesh: devices that share each batch.
     """
 
     compute_dtype: str = "float32"
     remat: str = "none"
+    mesh: LocalMesh = ONE_DEVICE
 
     def cast(self, tree: PyTree) -> PyTree:
         """Floats in the compute dtype."""

@@ -114,22 +114,23 @@ class SegmentProgram:
           first: True leaves out the gradient with respect to the model's inputs.
           donate: True lets `turn` overwrite the parameters in place: only where no other thread
             reads them. The optimizer state is always donated.
-          numerics: precision, and what the forward pass keeps.
+          numerics: precision, what the forward pass keeps, and on which devices.
         """
         self._numerics = numerics
         self._segment = segment
         self._rule = rule
         self._loss = loss
         self._first = first
-        self._compiled_forward = jax.jit(self._forward)
-        self._compiled_backward = jax.jit(self._backward, donate_argnums=1)
-        self._compiled_turn = jax.jit(self._turn, donate_argnums=(0, 1) if donate else 1)
-        self._compiled_advance = jax.jit(self._advance)
-        self._compiled_gradient = jax.jit(self._gradient)
-        self._compiled_gradient_at = jax.jit(self._gradient_at)
-        self._compiled_cotangent = jax.jit(self._cotangent)
-        self._compiled_apply = jax.jit(self._apply, donate_argnums=1)
-        self._compiled_backward_at = jax.jit(self._backward_at, donate_argnums=1)
+        self._mesh, jit = numerics.mesh, numerics.mesh.jit
+        self._compiled_forward = jit(self._forward)
+        self._compiled_backward = jit(self._backward, donate_argnums=1)
+        self._compiled_turn = jit(self._turn, donate_argnums=(0, 1) if donate else 1)
+        self._compiled_advance = jit(self._advance)
+        self._compiled_gradient = jit(self._gradient)
+        self._compiled_gradient_at = jit(self._gradient_at)
+        self._compiled_cotangent = jit(self._cotangent)
+        self._compiled_apply = jit(self._apply, donate_argnums=1)
+        self._compiled_backward_at = jit(self._backward_at, donate_argnums=1)
 
     def forward(
         self, state: SegmentState, inputs: PyTree, batch: PyTree, draw: Draw
@@ -249,7 +250,7 @@ class SegmentProgram:
             outputs, after = self._segment.apply(
                 given[0], model_state, given[1], key, training=True
             )
-            after = like(after, model_state)
+            after = self._mesh.pinned(like(after, model_state))
             if self._loss is None:
                 outputs = self._numerics.cast(outputs)
             else:
@@ -280,7 +281,7 @@ class SegmentProgram:
         loss, after, pullback = self._pullback(
             bare.params, bare.model_state, inputs, batch, draw, stored=False
         )
-        grads, previous = _pulled(pullback, None, loss)
+        grads, previous = self._pulled(pullback, None, loss)
         state = self._apply(bare._replace(model_state=after), opt_state, grads, now)
         return state, loss, previous
 
@@ -292,14 +293,14 @@ class SegmentProgram:
         pullback = restore(
             passed.residuals, params=passed.params, inputs=passed.inputs, outputs=passed.outputs
         )
-        return _pulled(pullback, cotangent, passed.outputs)
+        return self._pulled(pullback, cotangent, passed.outputs)
 
     def _gradient_at(self, params, model_state, inputs, cotangent, draw):
         values, batch = inputs
         outputs, _, pullback = self._pullback(
             params, model_state, values, batch, draw, stored=False
         )
-        return _pulled(pullback, cotangent, outputs)
+        return self._pulled(pullback, cotangent, outputs)
 
     def _backward_at(self, bare, opt_state, inputs, cotangent, draw, now):
         grads, previous = self._gradient_at(bare.params, bare.model_state, inputs, cotangent, draw)
@@ -309,10 +310,10 @@ class SegmentProgram:
         return self._gradient(passed, cotangent)[1]
 
     def _apply(self, bare, opt_state, grads, now):
-        return self._rule.apply_gradient(bare._replace(opt_state=opt_state), grads, now)
+        state = bare._replace(opt_state=opt_state)
+        return self._mesh.pinned(self._rule.apply_gradient(state, grads, now))
 
-
-def _pulled(pullback, cotangent, outputs) -> tuple[PyTree, list[Array]]:
-    """(gradient, cotangent of the inputs); the last segment starts from ones like its loss."""
-    grads, *inputs = pullback([jnp.ones_like(outputs)] if cotangent is None else cotangent)
-    return grads, inputs[0] if inputs else []
+    def _pulled(self, pullback, cotangent, outputs) -> tuple[PyTree, list[Array]]:
+        """(gradient, cotangent of the inputs); the last segment starts from ones like its loss."""
+        grads, *inputs = pullback([jnp.ones_like(outputs)] if cotangent is None else cotangent)
+        return self._mesh.pinned(grads), inputs[0] if inputs else []

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from layup_jax.engine.residuals import Residuals, capture, restore
+from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh
 from layup_jax.strategies.base import Strategy
 from layup_jax.tree import decode, encode, num_parameters, wire_dtype
 from layup_jax.types import Array, SegmentState, Shape
@@ -47,22 +49,49 @@ class Wire:
     Threads: any. States are given without model_state, and in gossip without opt_state.
     """
 
-    def __init__(self, strategy: Strategy):
-        """Compiles at first use."""
+    def __init__(self, strategy: Strategy, mesh: LocalMesh = ONE_DEVICE):
+        """Compiles at first use, for states that are `replicated` over these devices."""
         self._strategy = strategy
-        self.outgoing = jax.jit(self._outgoing)
-        self.incoming = jax.jit(self._incoming)
-        self.contribution = jax.jit(self._contribution)
-        self.average = jax.jit(self._average)
+        self._mesh = mesh
+        # Not `mesh.jit`: nothing is reduced over devices, so there is no order to keep.
+        self._compiled_outgoing = jax.jit(self._outgoing)
+        self._compiled_incoming = jax.jit(self._incoming)
+        self._compiled_contribution = jax.jit(self._contribution)
+        self._compiled_average = jax.jit(self._average)
 
     def shape(self, bare: SegmentState) -> Shape:
         """Of the vectors of this segment."""
         payload = jax.eval_shape(self._strategy.payload, bare, 0.0)[1]
         return Shape(num_parameters(payload), wire_dtype(payload))
 
+    def outgoing(self, bare: SegmentState, now: float) -> tuple[Residuals, Array]:
+        """What sending changes, and the vector to send, on one device."""
+        changed, vector = self._compiled_outgoing(bare, now)
+        return changed, self._mesh.single(vector)
+
+    def contribution(self, bare: SegmentState, now: float) -> tuple[Residuals, Array]:
+        """The same for a sum over workers, with a last element that counts who contributed."""
+        changed, vector = self._compiled_contribution(bare, now)
+        return changed, self._mesh.single(vector)
+
+    def incoming(
+        self,
+        bare: SegmentState,
+        sent: Array | np.ndarray | None,
+        received: Array | np.ndarray,
+        now: float,
+    ) -> Residuals:
+        """What merging a vector changes; `sent` is what `outgoing` gave for it, if that counts."""
+        sent, received = self._mesh.replicated((sent, received))
+        return self._compiled_incoming(bare, sent, received, now)
+
+    def average(self, state: SegmentState, total: Array | np.ndarray, now: float) -> Residuals:
+        """What merging a sum of contributions changes."""
+        return self._compiled_average(state, self._mesh.replicated(total), now)
+
     def _outgoing(self, bare: SegmentState, now: Array) -> tuple[Residuals, Array]:
         after, payload = self._strategy.payload(bare, now)
-        return capture(after, state=bare), encode(payload)
+        return self._mesh.pinned((capture(after, state=bare), encode(payload)))
 
     def _incoming(
         self, bare: SegmentState, sent: Array | None, received: Array, now: Array
@@ -70,7 +99,7 @@ class Wire:
         like = jax.eval_shape(self._strategy.payload, bare, now)[1]
         gave = None if sent is None else decode(sent, like)
         after = self._strategy.receive(bare, gave, decode(received, like), now)
-        return capture(after, state=bare)
+        return self._mesh.pinned(capture(after, state=bare))
 
     def _contribution(self, bare: SegmentState, now: Array) -> tuple[Residuals, Array]:
         """What goes out, and a 1 that counts who contributed."""
