@@ -244,6 +244,9 @@ class RunConfig:
       compute_dtype: float32 | bfloat16; of activations and products. Parameters stay in float32.
       remat: none | dots | full; what a backward pass computes again in place of keeping it: elementwise
         operations, all but matrix products, all but the inputs of a segment.
+      batch_statistics: local | gossip | reestimate; what workers make of running statistics (BatchNorm):
+        each keeps its own; or they travel with the parameters of their segment; or at the end each worker
+        makes those of the mean model anew, from its own data. The result of a run has their mean.
       record: whether each worker writes down who read and wrote what, for `layup replay`; grows with the
         run, and with communication by every message.
       log_every_steps: how often a worker writes a line of metrics.
@@ -259,6 +262,7 @@ class RunConfig:
     pipeline: str = "auto"
     compute_dtype: str = "float32"
     remat: str = "none"
+    batch_statistics: str = "local"
     record: bool = False
     log_every_steps: int = 10
     tensorboard: bool = False

@@ -43,6 +43,7 @@ _CHOICES = {
     "strategy.peer_per": ("step", "segment"),
     "pipeline": ("auto", "interleaved", "decoupled", "shared"),
     "compute_dtype": ("float32", "bfloat16"),
+    "batch_statistics": ("local", "gossip", "reestimate"),
     "remat": ("none", "dots", "full"),
     "threads.weights": ("stored", "live"),
     "transport.data_plane": ("auto", "mpi4jax", "host"),

@@ -118,19 +118,26 @@ class Evaluations:
         while self.is_due():
             self._finish(self._asked.popleft())
 
-    def finish(self) -> Measured:
-        """Reports the last evaluation, whose sum is known, and keeps its mean model."""
-        self.final_mean = mean_model(self._asked[-1].reduction.total, self._asked[-1].model)[0]
-        self.collect()
+    def finish(self, refine: Callable[[Model], Model] = lambda mean: mean) -> Measured:
+        """Reports the last evaluation, whose sum is known, and keeps its mean model.
+
+        Args:
+          refine: makes another model of the mean model, which is then what is evaluated and kept.
+        """
+        asked = self._asked.popleft()
+        mean, weights = mean_model(asked.reduction.total, asked.model)
+        self.final_mean = refine(mean)
+        self._measure(asked, self.final_mean, weights)
         return self.measured[-1]
 
     def _weights(self, states: Sequence[SegmentState]) -> list[Array]:
         return [self._strategy.weight(state) for state in states]
 
     def _finish(self, asked: _Asked) -> None:
-        if asked.model is None:
-            return
-        mean, weights = mean_model(asked.reduction.total, asked.model)
+        if asked.model is not None:
+            self._measure(asked, *mean_model(asked.reduction.total, asked.model))
+
+    def _measure(self, asked: _Asked, mean: Model, weights: Array) -> None:
         measures = self._rank == 0 and self._test is not None
         result = Measured(
             step=asked.step,

@@ -126,7 +126,15 @@ def prepare(
     else:
         strategy = make(task.optimizer, workers)
     partition, numerics = chosen.partition, _numerics(config, mesh)
-    engine = Engine(task.model, partition, task.loss, strategy, task.metric, numerics)
+    engine = Engine(
+        task.model,
+        partition,
+        task.loss,
+        strategy,
+        task.metric,
+        numerics,
+        shares_statistics=config.batch_statistics == "gossip",
+    )
     return Prepared(task, engine, chosen)
 
 

@@ -6,6 +6,8 @@ payload = decode(vector, like=payload) # the exact inverse for float32 and float
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,23 @@ def num_parameters(tree: PyTree) -> int:
 def num_bytes(tree: PyTree) -> int:
     """Bytes of all leaves in their own dtypes."""
     return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def split_inexact(tree: PyTree) -> tuple[list[Array], Callable[[list[Array]], PyTree]]:
+    """Splits off the floating-point and complex leaves of a pytree.
+
+    Returns:
+      (those leaves, a function that puts others of the same number in their place).
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    chosen = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
+
+    def rebuild(values: list[Array]) -> PyTree:
+        rest = iter(values)
+        merged = [next(rest) if keep else leaf for leaf, keep in zip(leaves, chosen, strict=True)]
+        return jax.tree.unflatten(structure, merged)
+
+    return [leaf for leaf, keep in zip(leaves, chosen, strict=True) if keep], rebuild
 
 
 def all_finite(tree: PyTree) -> bool:

@@ -34,6 +34,7 @@ from layup_jax.pipeline.base import Delays, Parts, Pipeline, StepResult, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.pipeline.make import make_pipeline
 from layup_jax.pipeline.ratio import measure_passes
+from layup_jax.reestimation import Reestimation
 from layup_jax.result import WorkerResult
 from layup_jax.schedule import configured_schedule
 from layup_jax.steps import Steps
@@ -117,6 +118,9 @@ class Worker:
             self._write,
             task.test,
         )
+        self._reestimate = Reestimation(
+            engine, self._attempts, self._communicator.reductions, transport.size
+        )
         self._progress = Steps(len(engine))
         self._begun = 0
         self._gives_up = False
@@ -146,7 +150,9 @@ class Worker:
             self._attempts.error = self.error or self._communicator.error
             if self.error is None:
                 self._attempts.run(self._merge_the_rest)
-            return self._result(seconds, interrupted, time.perf_counter() - start)
+            wall_seconds = time.perf_counter() - start
+            final = self._final(seconds, loader) if self._attempts.all_well() else None
+            return self._result(seconds, interrupted, wall_seconds, final)
         return self._result(0.0, interrupted, 0.0)
 
     def recorded(self, partition: Partition, place: tuple[int, int]) -> Recorded | None:
@@ -343,8 +349,13 @@ class Worker:
         for sink in self._sinks:
             sink.write(line)
 
-    def _result(self, seconds: float, interrupted: bool, wall_seconds: float) -> WorkerResult:
-        final = self._final(seconds) if self._attempts.all_well() else None
+    def _result(
+        self,
+        seconds: float,
+        interrupted: bool,
+        wall_seconds: float,
+        final: Measured | None = None,
+    ) -> WorkerResult:
         return WorkerResult(
             rank=self._transport.rank,
             interrupted=interrupted,
@@ -363,13 +374,21 @@ class Worker:
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
 
-    def _final(self, seconds: float) -> Measured:
-        """The last evaluation, of which the weighted mean over workers is the result of the run."""
+    def _final(self, seconds: float, loader: Iterator[PyTree]) -> Measured | None:
+        """The last evaluation, of which the weighted mean over workers is the result of the run.
+
+        Returns:
+          None where a worker failed at the statistics of that mean.
+        """
         self._communicator.reductions.settle()
         self._evaluations.collect()
         self._evaluations.ask(self._progress.steps, seconds, self._states())
         self._communicator.reductions.settle()
-        return self._evaluations.finish()
+        if self._config.batch_statistics != "reestimate":
+            return self._evaluations.finish()
+        moment = self._moment()
+        final = self._evaluations.finish(lambda mean: self._reestimate(mean, loader, moment))
+        return None if self.error is not None else final
 
     def _time_to_target(self) -> float | None:
         for each in self._evaluations.measured:

@@ -73,6 +73,8 @@ class Engine:
         strategy: Strategy,
         metric: LossFunction = accuracy,
         numerics: Numerics = PLAIN,
+        *,
+        shares_statistics: bool = False,
     ):
         """Builds one program for every kind of segment; compilation happens at first use.
 
@@ -83,13 +85,14 @@ class Engine:
           strategy: its `apply_gradient` is compiled into the backward calls.
           metric: metric(outputs of the last layer, batch) -> scalar, for evaluation.
           numerics: precision, what forward passes keep, and on which devices.
+          shares_statistics: whether the model state goes along in messages; see `Wire`.
         """
         self.segments = tuple(model.segment(start, stop) for start, stop in partition)
         self.strategy = strategy
         self._numerics = numerics
         self.mesh = numerics.mesh
         self._loans = Loans(self.segments)
-        self.wire = Wire(strategy, self.mesh)
+        self.wire = Wire(strategy, self.mesh, shares_statistics=shares_statistics)
         self.evaluator = Evaluator(self.segments, loss, metric, numerics)
         self.compiling = threading.Lock()
         shared: dict[tuple, SegmentProgram] = {}

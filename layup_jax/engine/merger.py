@@ -20,7 +20,7 @@ import numpy as np
 from layup_jax.clock import Clock
 from layup_jax.engine.recording import Event, Message, Recording
 from layup_jax.engine.residuals import Residuals
-from layup_jax.engine.wire import Wire, bare, updated
+from layup_jax.engine.wire import Wire, updated
 from layup_jax.store import ParameterStore
 from layup_jax.types import AllReduce, Array, Collective, NeighbourGather, SegmentState
 
@@ -132,7 +132,7 @@ class Merger:
         compiled = self._wire.contribution if counted else self._wire.outgoing
 
         def write(state: SegmentState) -> tuple[SegmentState, Array]:
-            given, now = bare(state), self._clock.now()
+            given, now = self._wire.given(state), self._clock.now()
             if self._recording is not None:
                 kind = "contribution" if counted else "outgoing"
                 self._recording.add(Event(kind, request.segment, now=now))
@@ -168,7 +168,8 @@ class Merger:
         self, event: Event, message: Message, merge: Callable[[SegmentState, float], Residuals]
     ) -> None:
         def write(state: SegmentState) -> tuple[SegmentState, None]:
-            given, now = state._replace(model_state=None), self._clock.now()
+            given = self._wire.given(state, with_optimizer=True)
+            now = self._clock.now()
             if self._recording is not None:
                 self._recording.merged(event._replace(now=now), message)
             return updated(state, merge(given, now), given), None

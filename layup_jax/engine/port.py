@@ -13,7 +13,7 @@ import numpy as np
 from layup_jax.clock import Clock
 from layup_jax.engine.recording import Event, Message, Recording
 from layup_jax.engine.residuals import Residuals
-from layup_jax.engine.wire import Wire, bare, updated
+from layup_jax.engine.wire import Wire, updated
 from layup_jax.store import ParameterStore
 from layup_jax.types import Array, SegmentState
 
@@ -32,7 +32,7 @@ class Port:
         self._store = store
         self._wire = wire
         self._clock = clock
-        self.shapes = tuple(wire.shape(bare(state)) for state in store.snapshot())
+        self.shapes = tuple(wire.shape(wire.given(state)) for state in store.snapshot())
 
     def outgoing(self, segment: int) -> Array:
         """The vector to send now; what the strategy changes by sending is in the store on return."""
@@ -67,7 +67,7 @@ class Port:
 
     def _give(self, kind: str, segment: int, compiled: Callable) -> Array:
         def write(state: SegmentState) -> tuple[SegmentState, Array]:
-            given, now = bare(state), self._clock.now()
+            given, now = self._wire.given(state), self._clock.now()
             if self._recording is not None:
                 self._recording.add(Event(kind, segment, now=now))
             changed, vector = compiled(given, now)
@@ -79,7 +79,7 @@ class Port:
         self, event: Event, message: Message, merge: Callable[[SegmentState, float], Residuals]
     ) -> None:
         def write(state: SegmentState) -> tuple[SegmentState, None]:
-            given, now = bare(state), self._clock.now()
+            given, now = self._wire.given(state), self._clock.now()
             if self._recording is not None:
                 self._recording.merged(event._replace(now=now), message)
             return updated(state, merge(given, now), given), None

@@ -27,6 +27,7 @@ import numpy as np
 from layup_jax.engine.numerics import PLAIN, Numerics, like
 from layup_jax.engine.residuals import Residuals, capture, restore
 from layup_jax.models.layers import Segment
+from layup_jax.tree import split_inexact
 from layup_jax.types import Array, PyTree, SegmentState
 
 LossFunction = Callable[[PyTree, PyTree], Array]
@@ -74,19 +75,6 @@ def _key(draw: Array) -> Array:
     for value in draw[1:]:
         key = jax.random.fold_in(key, value)
     return key
-
-
-def _differentiable(tree: PyTree) -> tuple[list[Array], Callable[[list[Array]], PyTree]]:
-    """Splits off the inexact leaves of a pytree; integers and booleans carry no gradient."""
-    leaves, structure = jax.tree.flatten(tree)
-    chosen = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in leaves]
-
-    def rebuild(values: list[Array]) -> PyTree:
-        rest = iter(values)
-        merged = [next(rest) if keep else leaf for leaf, keep in zip(leaves, chosen, strict=True)]
-        return jax.tree.unflatten(structure, merged)
-
-    return [leaf for leaf, keep in zip(leaves, chosen, strict=True) if keep], rebuild
 
 
 class SegmentProgram:
@@ -242,7 +230,7 @@ class SegmentProgram:
         return draw.as_array() if self._segment.is_random else None
 
     def _pullback(self, params, model_state, inputs, batch, draw, *, stored):
-        values, rebuild = _differentiable(inputs)
+        values, rebuild = split_inexact(inputs)
         key = None if draw is None else _key(draw)
 
         def run(params, values):
@@ -256,7 +244,7 @@ class SegmentProgram:
             else:
                 outputs = self._loss(self._numerics.uncast(outputs), batch)
             lent = self._segment.lent(params)  # whose cotangents come after those of the outputs
-            return _differentiable((outputs, lent))[0], (outputs, after)
+            return split_inexact((outputs, lent))[0], (outputs, after)
 
         if stored:
             run = self._numerics.kept(run)

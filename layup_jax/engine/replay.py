@@ -15,7 +15,7 @@ from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.program import Passed
 from layup_jax.engine.recording import READS, Event, Recording
 from layup_jax.engine.residuals import Residuals
-from layup_jax.engine.wire import bare, updated
+from layup_jax.engine.wire import updated
 from layup_jax.models.loans import Cotangent
 from layup_jax.types import PyTree, SegmentState
 
@@ -210,26 +210,29 @@ class Replay:
         self._give(event, self._engine.wire.contribution)
 
     def _give(self, event: Event, compiled: Callable) -> None:
-        state = self.newest(event.segment)
-        given = bare(state)
+        given = self._given(event)
         changed, _ = compiled(given, event.now)
-        self._segments[event.segment].write(updated(state, changed, given))
+        self._merge(event, given, changed)
 
     def _incoming(self, event: Event) -> None:
-        given = bare(self.newest(event.segment))
+        given = self._given(event)
         self._merge(event, given, self._received(event, given))
 
     def _gathered(self, event: Event) -> None:
-        given = self.newest(event.segment)._replace(model_state=None)
+        given = self._given(event, with_optimizer=True)
         self._merge(event, given, self._received(event, given))
 
     def _average(self, event: Event) -> None:
-        given = self.newest(event.segment)._replace(model_state=None)
+        given = self._given(event, with_optimizer=True)
         self._merge(event, given, self._summed(event, given))
 
     def _background(self, event: Event) -> None:
-        given = bare(self.newest(event.segment))
+        given = self._given(event)
         self._merge(event, given, self._summed(event, given))
+
+    def _given(self, event: Event, *, with_optimizer: bool = False) -> SegmentState:
+        newest = self.newest(event.segment)
+        return self._engine.wire.given(newest, with_optimizer=with_optimizer)
 
     def _summed(self, event: Event, given: SegmentState) -> Residuals:
         total = self._recording.messages[event.message].received

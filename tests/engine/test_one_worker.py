@@ -23,7 +23,10 @@ OPTIMIZERS = {
     "momentum": optax.sgd(0.1, momentum=0.9),
     "nesterov": optax.sgd(optax.cosine_decay_schedule(0.2, STEPS), momentum=0.9, nesterov=True),
     "adamw": optax.adamw(
-        optax.warmup_cosine_decay_schedule(0.0, 0.05, 2, STEPS), weight_decay=0.1, mask=decayed
+        optax.warmup_cosine_decay_schedule(0.0, 0.05, 2, STEPS),
+        eps=1e-5,  # a bias before a normalization has gradient 0: of its rounding is made no step
+        weight_decay=0.1,
+        mask=decayed,
     ),
     "clipped": optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(0.5)),
 }
