@@ -134,7 +134,11 @@ def workers_of_one_process_take_devices_in_turn():
 def what_cannot_be_shared_is_one_sentence():
     for workers, devices, sentence in (
         (3, 2, "3 workers with config.local_devices 2 must have 6 devices in this process, got 4"),
-        (1, 3, "must be divisible by config.local_devices, 3, got 8 samples; change config.batch_s"),
+        (
+            1,
+            3,
+            "must be divisible by config.local_devices, 3, got 8 samples; change config.batch_s",
+        ),
     ):
         config = make_config(local_devices=devices)
         with pytest.raises(ConfigError, match=sentence):
