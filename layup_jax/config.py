@@ -237,7 +237,8 @@ class RunConfig:
       output: folder that holds run folders.
       seed: of initial parameters, data order, peers and dropout.
       batch_size: samples per step of one worker.
-      local_devices: of each worker, which share its batches; the first ones of its process.
+      local_devices: of each worker, which share its batches in equal parts; workers of one process take
+        theirs in turn.
       partition: layer | model | auto | a number of segments | a size such as "64kB".
       pipeline: auto | interleaved | decoupled | shared; how forward and backward passes are scheduled.
         auto is decoupled for pd_asgd, shared for hogwild, lap_sgd and lpp_sgd, else interleaved.

@@ -208,13 +208,13 @@ def train_under_mpi(
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(stop))
+        mesh = _together(transport, lambda: own_mesh(config.local_devices, *place))
         folder = _together(transport, lambda: _make_folder(config, overwrite), root=True)
         task = _together(transport, supply.task)
         loader = _together(transport, lambda: supply.loader(transport.rank, transport.size))
         sinks = _together(transport, lambda: _open_sinks(config, folder, transport))
         for sink in sinks:
             stack.callback(sink.close)
-        mesh = _together(transport, lambda: own_mesh(config.local_devices, *place))
         first = _together(transport, lambda: mesh.sharded(next(loader)))
         _together(transport, lambda: check_model(task.model, task.loss, first))
         chosen = _together(

@@ -108,6 +108,10 @@ def assert_one_sentence(done, sentence):
             "config.delay.ranks must be among the 2 workers, 0 to 1, got 2; change it or --workers",
         ),
         (
+            ("train", CONFIG, "--workers=2", "--config.local_devices=5"),
+            "must be divisible by config.local_devices, 5, got 32 samples; change config.batch_size",
+        ),
+        (
             ("train", CONFIG, "--workers=6", "--config.strategy.topology=hypercube"),
             "topology 'hypercube' needs a power of two as number of workers, got 6",
         ),

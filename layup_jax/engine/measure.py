@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from layup_jax.engine.engine import Engine, Moment
+from layup_jax.engine.sharding import LocalMesh
 from layup_jax.models.partition import Partition, fused, in_words
 from layup_jax.types import PyTree
 
@@ -52,9 +53,9 @@ def _fastest(run: Callable[[], PyTree]) -> float:
     return min(times)
 
 
-def _dispatch_seconds() -> float:
-    arguments = [jnp.zeros(8) for _ in range(8)]
-    add = jax.jit(lambda values: [value + 1 for value in values])
+def _dispatch_seconds(mesh: LocalMesh) -> float:
+    arguments = mesh.replicated([jnp.zeros(8) for _ in range(8)])
+    add = mesh.jit(lambda values: [value + 1 for value in values])
     return _fastest(lambda: add(arguments))
 
 
@@ -65,7 +66,7 @@ def measure_partition(engine: Engine, batch: PyTree) -> Measurement:
       engine: partitioned by layer; its compiled functions are used, its states made afresh.
       batch: a record with `inputs`, as in training.
     """
-    dispatch = _dispatch_seconds()
+    dispatch = _dispatch_seconds(engine.mesh)
     states, outputs, passed = engine.init(), batch.inputs, []
     seconds = [0.0] * len(engine)
     for index, state in enumerate(states):

@@ -31,13 +31,15 @@ _AXIS = "samples"
 class LocalMesh:
     """A worker's devices in a row; with one everything stays where JAX puts it.
 
-    Threads: any. Blocks: functions of `jit`, while another one is being dispatched.
+    Threads: any. Blocks: functions of `jit`, while another one is being dispatched; on CPUs until they
+      have computed.
     """
 
     def __init__(self, devices: Sequence[Device] = ()):
         """Takes devices of this process; none stands for the one that JAX chooses."""
         self.size = max(1, len(devices))
         self._dispatching = threading.Lock()
+        self._waits = any(device.platform == "cpu" for device in devices)
         self._everywhere: NamedSharding | None = None
         self._in_parts: NamedSharding | None = None
         if self.size > 1:
@@ -79,7 +81,9 @@ class LocalMesh:
     def jit(self, function: Callable, donate_argnums: int | Sequence[int] = ()) -> Callable:
         """`jax.jit`, whose calls reach all devices in one order, whichever threads they come from.
 
-        Else two programs that began in a different order on two devices would wait for each other.
+        Else two programs that began in a different order on two devices would wait for each other in
+        their reductions. Devices of a CPU share a pool of threads, of which a second program can take
+        what the first one's reductions wait for: there one program has to end before the next begins.
         """
         compiled = jax.jit(function, donate_argnums=donate_argnums)
         if self.size == 1:
@@ -87,7 +91,8 @@ class LocalMesh:
 
         def dispatch(*arguments: PyTree) -> PyTree:
             with self._dispatching:
-                return compiled(*arguments)
+                results = compiled(*arguments)
+                return jax.block_until_ready(results) if self._waits else results
 
         return dispatch
 
