@@ -237,6 +237,7 @@ class RunConfig:
       output: folder that holds run folders.
       seed: of initial parameters, data order, peers and dropout.
       batch_size: samples per step of one worker.
+      prefetch: batches that are placed on the device ahead of their step; None: 2, on CPUs 0.
       partition: layer | model | auto | a number of segments | a size such as "64kB".
       pipeline: auto | interleaved | decoupled | shared; how forward and backward passes are scheduled.
         auto is decoupled for pd_asgd, shared for hogwild, lap_sgd and lpp_sgd, else interleaved.
@@ -253,6 +254,7 @@ class RunConfig:
     output: str = "runs"
     seed: int = 0
     batch_size: int = 32
+    prefetch: int | None = None
     partition: str | int = "auto"
     pipeline: str = "auto"
     compute_dtype: str = "float32"

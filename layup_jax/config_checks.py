@@ -61,6 +61,7 @@ _TOPOLOGIES = (
 )
 _AT_LEAST = {
     "batch_size": 1,
+    "prefetch": 0,
     "log_every_steps": 1,
     "seed": 0,
     "stop.steps": 1,

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
+from layup_jax.data.prefetch import prefetched
 from layup_jax.draws import Draws
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.evaluate import Model
@@ -130,7 +131,8 @@ class Worker:
         Returns:
           The result; after a failure too, with the error in `self.error`.
         """
-        first = self._attempts.run(lambda: next(loader))
+        batches = prefetched(loader, self._config.prefetch)
+        first = self._attempts.run(lambda: next(batches))
         if self.error is None:
             self._attempts.run(lambda: self._warm_up(first))
         interrupted = False
@@ -138,7 +140,7 @@ class Worker:
             start = time.perf_counter()
             self._clock.restart()
             self._communicator.start()
-            train = functools.partial(self._train, itertools.chain([first], loader), stop)
+            train = functools.partial(self._train, itertools.chain([first], batches), stop)
             interrupted = bool(self._attempts.run(train))
             seconds = self._clock.now()
             self._communicator.finish(failed=self.error is not None)
