@@ -43,6 +43,7 @@ class DataConfig:
       augment: none | crop_flip | resized_crop; of images, to train.
       image_size: height and width that resized_crop gives, and to test the centre crop.
       normalize: none | cifar10 | cifar100 | imagenet2012: whose mean and deviation of each channel.
+      mixup: alpha, at least 0: images of a batch are mixed in pairs, and so are their labels; 0 for none.
       memory_limit_mb: a worker's images are read from disk batch by batch if they would need more.
     """
 
@@ -56,6 +57,7 @@ class DataConfig:
     augment: str = "none"
     image_size: int = 224
     normalize: str = "none"
+    mixup: float = 0.0
     memory_limit_mb: int = 256
 
 

@@ -85,6 +85,7 @@ _AT_LEAST = {
     "data.test_samples": 1,
     "data.context": 1,
     "data.image_size": 1,
+    "data.mixup": 0,
     "data.memory_limit_mb": 0,
 }
 _ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")

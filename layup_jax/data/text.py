@@ -43,6 +43,7 @@ class Documents:
         Raises:
           ConfigError, DataError: as in `open_tokenizer`.
         """
+        _check_form(form, records)
         self._records = records
         self._context = form.context
         self._tokenizer = open_tokenizer(form.tokenizer)
@@ -106,6 +107,7 @@ class LabelledTexts:
           ConfigError, DataError: as in `open_tokenizer`.
           DataError: if the data set does not say how many classes there are.
         """
+        _check_form(form, records)
         if records.num_classes is None:
             raise DataError(
                 f"data set {records.name} must declare the classes of its texts, got none; "
@@ -151,6 +153,13 @@ class LabelledTexts:
                 next(row)[: len(kept)] = kept.astype(dtype) + 1
             labels += classes
         return tokens, np.asarray(labels)
+
+
+def _check_form(form: SampleForm, records: Records) -> None:
+    if form.mixup:
+        raise DataError(
+            f"mixup needs images with labels, got {records.kind} in data set {records.name}; use mixup=0"
+        )
 
 
 def _chunks(indices: np.ndarray) -> Iterator[np.ndarray]:
