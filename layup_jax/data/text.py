@@ -42,6 +42,7 @@ class Documents:
 
         Raises:
           ConfigError, DataError: as in `open_tokenizer`.
+          DataError: mixup is asked for.
         """
         _check_form(form, records)
         self._records = records
@@ -105,7 +106,7 @@ class LabelledTexts:
 
         Raises:
           ConfigError, DataError: as in `open_tokenizer`.
-          DataError: if the data set does not say how many classes there are.
+          DataError: the data set does not say how many classes there are, or mixup is asked for.
         """
         _check_form(form, records)
         if records.num_classes is None:
