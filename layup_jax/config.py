@@ -43,6 +43,7 @@ class DataConfig:
       augment: none | crop_flip | resized_crop; of images, to train.
       image_size: height and width that resized_crop gives, and to test the centre crop.
       normalize: none | cifar10 | cifar100 | imagenet2012: whose mean and deviation of each channel.
+      mixup: alpha, at least 0: images of a batch are mixed in pairs, and so are their labels; 0 for none.
       memory_limit_mb: a worker's images are read from disk batch by batch if they would need more.
     """
 
@@ -56,6 +57,7 @@ class DataConfig:
     augment: str = "none"
     image_size: int = 224
     normalize: str = "none"
+    mixup: float = 0.0
     memory_limit_mb: int = 256
 
 
@@ -239,6 +241,7 @@ class RunConfig:
       batch_size: samples per step of one worker.
       local_devices: of each worker, which share its batches in equal parts; workers of one process take
         theirs in turn.
+      prefetch: batches that are placed on the device ahead of their step; None: 2, on CPUs 0.
       partition: layer | model | auto | a number of segments | a size such as "64kB".
       pipeline: auto | interleaved | decoupled | shared; how forward and backward passes are scheduled.
         auto is decoupled for pd_asgd, shared for hogwild, lap_sgd and lpp_sgd, else interleaved.
@@ -259,6 +262,7 @@ class RunConfig:
     seed: int = 0
     batch_size: int = 32
     local_devices: int = 1
+    prefetch: int | None = None
     partition: str | int = "auto"
     pipeline: str = "auto"
     compute_dtype: str = "float32"

@@ -63,6 +63,7 @@ _TOPOLOGIES = (
 _AT_LEAST = {
     "batch_size": 1,
     "local_devices": 1,
+    "prefetch": 0,
     "log_every_steps": 1,
     "seed": 0,
     "stop.steps": 1,
@@ -86,6 +87,7 @@ _AT_LEAST = {
     "data.test_samples": 1,
     "data.context": 1,
     "data.image_size": 1,
+    "data.mixup": 0,
     "data.memory_limit_mb": 0,
 }
 _ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")

@@ -13,14 +13,23 @@ def cross_entropy(logits: Array, batch: PyTree) -> Array:
 
     Args:
       logits: (..., classes) float.
-      batch: a record with `labels`, integers of shape (...).
+      batch: a record with `labels`, integers of shape (...), or probabilities of shape (..., classes).
 
     Returns:
       Scalar, in nats.
     """
+    if _are_probabilities(batch.labels, logits):
+        return jnp.mean(optax.softmax_cross_entropy(logits, batch.labels))
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels))
 
 
 def accuracy(logits: Array, batch: PyTree) -> Array:
-    """Fraction of samples whose largest logit is the label; scalar float32."""
-    return jnp.mean(jnp.argmax(logits, axis=-1) == batch.labels, dtype=jnp.float32)
+    """Fraction of samples whose largest logit is the label, or the likeliest one; scalar float32."""
+    labels = batch.labels
+    if _are_probabilities(labels, logits):
+        labels = jnp.argmax(labels, axis=-1)
+    return jnp.mean(jnp.argmax(logits, axis=-1) == labels, dtype=jnp.float32)
+
+
+def _are_probabilities(labels: Array, logits: Array) -> bool:
+    return labels.ndim == logits.ndim

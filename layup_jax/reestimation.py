@@ -55,9 +55,10 @@ class Reestimation:
             return model
         statistics, rebuild = split_inexact(mine)
         vector = np.array(encode(statistics))
-        total = self._reductions.ask(vector, vector.size)
+        reduction = self._reductions.ask(vector, vector.size)
         self._reductions.settle()
-        return Model(model.params, rebuild(decode(total.total / self._workers, statistics)))
+        mean = jnp.asarray(reduction.total) / self._workers
+        return Model(model.params, rebuild(decode(mean, statistics)))
 
     def _own(self, model: Model, batches: Iterable[PyTree], moment: Moment) -> tuple[PyTree, ...]:
         states = [

@@ -290,7 +290,14 @@ def _make_folder(config: RunConfig, overwrite: bool) -> RunFolder:
 
 def _sample_form(config: RunConfig) -> SampleForm:
     data = config.data
-    return SampleForm(data.context, data.tokenizer, data.augment, data.image_size, data.normalize)
+    return SampleForm(
+        context=data.context,
+        tokenizer=data.tokenizer,
+        augment=data.augment,
+        image_size=data.image_size,
+        normalize=data.normalize,
+        mixup=data.mixup,
+    )
 
 
 def _configured_supply(config: RunConfig) -> Supply:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
+from layup_jax.data.prefetch import prefetched
 from layup_jax.draws import Draws
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.evaluate import Model
@@ -135,7 +136,8 @@ class Worker:
         Returns:
           The result; after a failure too, with the error in `self.error`.
         """
-        first = self._attempts.run(lambda: next(loader))
+        batches = prefetched(loader, self._config.prefetch)
+        first = self._attempts.run(lambda: next(batches))
         if self.error is None:
             self._attempts.run(lambda: self._warm_up(first))
         interrupted = False
@@ -143,7 +145,7 @@ class Worker:
             start = time.perf_counter()
             self._clock.restart()
             self._communicator.start()
-            train = functools.partial(self._train, itertools.chain([first], loader), stop)
+            train = functools.partial(self._train, itertools.chain([first], batches), stop)
             interrupted = bool(self._attempts.run(train))
             seconds = self._clock.now()
             self._communicator.finish(failed=self.error is not None)
@@ -151,7 +153,7 @@ class Worker:
             if self.error is None:
                 self._attempts.run(self._merge_the_rest)
             wall_seconds = time.perf_counter() - start
-            final = self._final(seconds, loader) if self._attempts.all_well() else None
+            final = self._final(seconds, batches) if self._attempts.all_well() else None
             return self._result(seconds, interrupted, wall_seconds, final)
         return self._result(0.0, interrupted, 0.0)
 
@@ -374,7 +376,7 @@ class Worker:
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
 
-    def _final(self, seconds: float, loader: Iterator[PyTree]) -> Measured | None:
+    def _final(self, seconds: float, batches: Iterator[PyTree]) -> Measured | None:
         """The last evaluation, of which the weighted mean over workers is the result of the run.
 
         Returns:
@@ -387,7 +389,7 @@ class Worker:
         if self._config.batch_statistics != "reestimate":
             return self._evaluations.finish()
         moment = self._moment()
-        final = self._evaluations.finish(lambda mean: self._reestimate(mean, loader, moment))
+        final = self._evaluations.finish(lambda mean: self._reestimate(mean, batches, moment))
         return None if self.error is not None else final
 
     def _time_to_target(self) -> float | None:

@@ -81,6 +81,8 @@ def test_the_last_override_wins():
         ("batch_size", "abc", "config.batch_size must be int, got 'abc' of type str"),
         ("batch_size", "1.5", "config.batch_size must be int, got '1.5'"),
         ("batch_size", "0", "config.batch_size must be at least 1, got 0"),
+        ("prefetch", "-1", "config.prefetch must be at least 0, got -1"),
+        ("data.mixup", "-0.2", "config.data.mixup must be at least 0, got -0.2"),
         ("tensorboard", "perhaps", "config.tensorboard must be bool, got 'perhaps'"),
         ("optimizer.clip_norm", "x", "config.optimizer.clip_norm must be float or None, got 'x'"),
         ("delay.ranks", "a", "config.delay.ranks must be tuple"),

@@ -22,6 +22,7 @@ LEVELS = (
         "steps",
         "evaluations",
         "attempts",
+        "reestimation",
         "result",
         "worker",
         "summary",

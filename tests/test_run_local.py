@@ -110,6 +110,12 @@ def test_a_run_without_communication_can_be_repeated():
     np.testing.assert_array_equal(first, second)
 
 
+def test_batches_that_are_placed_ahead_change_nothing():
+    config = make_config("local", prefetch=2, stop={"steps": 6})
+    ahead = run_local(make_task(), endless_batches, num_workers=2, config=config)
+    np.testing.assert_array_equal(flat(ahead.model), _final("local", "layer", num_workers=2))
+
+
 def test_the_model_of_a_run_is_the_mean_of_its_workers():
     """Measured again, the model that is returned gives the numbers of the summary."""
     task, sinks = make_task(), {rank: [Sink()] for rank in range(2)}

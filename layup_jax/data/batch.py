@@ -24,7 +24,7 @@ class Batch(NamedTuple):
     Attributes:
       inputs: float32 (num_samples, ...), or int32 where the data set holds integers wider than
         eight bits (token ids).
-      labels: int32 (num_samples, ...).
+      labels: int32 (num_samples, ...); after mixup float32 (num_samples, num_classes), probabilities.
     """
 
     inputs: np.ndarray

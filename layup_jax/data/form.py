@@ -28,6 +28,7 @@ class SampleForm:
       image_size: height and width that resized_crop gives, at least 1; to test, it is those of the
         centre crop.
       normalize: none, or the data set whose published mean and deviation of each channel are used.
+      mixup: alpha of `layup_jax.data.mixup`, of images, to train; 0 mixes nothing. Text refuses it.
     """
 
     context: int = 256
@@ -35,6 +36,7 @@ class SampleForm:
     augment: str = "none"
     image_size: int = 224
     normalize: str = "none"
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises ConfigError if a number is out of range or a name unknown."""
@@ -42,6 +44,8 @@ class SampleForm:
             value = getattr(self, field)
             if value < 1:
                 raise ConfigError(f"{field} must be at least 1, got {value}; raise it.")
+        if not self.mixup >= 0:
+            raise ConfigError(f"mixup must be at least 0, got {self.mixup}; use 0 for none.")
         for field, known in (("augment", AUGMENTATIONS), ("normalize", ("none", *PUBLISHED))):
             value = getattr(self, field)
             if value not in known:

@@ -15,6 +15,7 @@ import numpy as np
 
 from layup_jax.data.batch import Batch, as_labels
 from layup_jax.data.form import SampleForm
+from layup_jax.data.mixup import check_mixable
 from layup_jax.data.records import Records
 from layup_jax.data.samples import ArraySamples, RecordSamples, check_labels
 from layup_jax.data.share import Share, spread
@@ -40,6 +41,8 @@ class LabelledArrays:
         inputs, labels = records.read_each([0])
         self._view.check(np.asarray(inputs[0]), f"data set {records.name}")
         self._first = Batch(self._view.to_test(inputs), as_labels(np.asarray(labels)))
+        if form.mixup:
+            check_mixable(self._first, f"data set {records.name}")
 
     @cached_property
     def signature(self) -> Signature:
@@ -61,8 +64,10 @@ class LabelledArrays:
         """As `DataSet.share`; decoded once if that fits the memory limit, and all have one shape."""
         self.check(spec)
         records, shard = self._records, spec.shard(len(self._records))
-        view = View(spec.form, spec.seed, spec.rank)
         classes = spec.num_classes or records.num_classes
+        if classes is None and spec.form.mixup:
+            classes = self.signature.num_classes
+        view = View(spec.form, spec.seed, spec.rank, classes)
         is_ragged = view.resizes and None in records.shape
         if is_ragged or shard.size * records.sample_bytes > spec.memory_limit_bytes:
             _check_declared_classes(spec, records)

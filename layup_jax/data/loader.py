@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from layup_jax.data.batch import Batch
 from layup_jax.data.dataset import open_data_set
 from layup_jax.data.form import DEFAULT_FORM, SampleForm
+from layup_jax.data.mixup import check_mixable
 from layup_jax.data.samples import ArraySamples
 from layup_jax.data.share import Share
 from layup_jax.data.spec import LoaderSpec
@@ -153,10 +154,14 @@ def _share_arrays(spec: LoaderSpec, arrays: Arrays) -> Share:
         )
     shard = spec.shard(len(inputs))
     shard.check("the arrays")
-    view = View(spec.form, spec.seed, spec.rank)
+    classes = spec.num_classes
+    if spec.form.mixup:
+        check_mixable(Batch.from_raw(inputs[:1], labels[:1]), "the arrays")
+        classes = classes or int(labels.max()) + 1
+    view = View(spec.form, spec.seed, spec.rank, classes)
     view.check(inputs[0], "the arrays")
     # Copies: a view of a jax array would keep its buffer from being donated.
     samples = ArraySamples(inputs[shard.positions], labels[shard.positions], view)
-    if spec.num_classes is not None:
-        samples.check_labels(spec.num_classes)
+    if classes is not None:
+        samples.check_labels(classes)
     return Share(samples, shard, prefetch=view.is_costly)

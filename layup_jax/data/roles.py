@@ -69,7 +69,7 @@ def _document_key(texts: list[str], keys: Any, name: str) -> str:
     if _TEXT_KEY not in texts and len(texts) > 1:
         raise DataError(
             f"data set {name} without supervised_keys must have one text, or one named "
-            f"'{_TEXT_KEY}', got {', '.join(texts)}; prepare a version that does"
+            f"'{_TEXT_KEY}', got {', '.join(sorted(texts))}; prepare a version that does"
         )
     return _TEXT_KEY if _TEXT_KEY in texts else texts[0]
 

@@ -54,7 +54,7 @@ class ArraySamples:
     def gather(self, indices: np.ndarray, number: int) -> Batch:
         """As `Samples.gather`, from memory."""
         inputs = self._inputs.take(indices, axis=0)
-        return Batch(self._view.to_train(inputs, number), self._labels.take(indices, axis=0))
+        return self._view.batch_to_train(inputs, self._labels.take(indices, axis=0), number)
 
     def check_labels(self, num_classes: int) -> None:
         """Raises DataError if a label is outside [0, num_classes)."""
@@ -88,7 +88,7 @@ class RecordSamples:
         labels = as_labels(np.asarray(labels))
         if self._num_classes is not None:
             check_labels(labels, self._num_classes)
-        return Batch(self._view.to_train(inputs, number), labels)
+        return self._view.batch_to_train(inputs, labels, number)
 
 
 def check_labels(labels: np.ndarray, num_classes: int) -> None:

@@ -42,7 +42,9 @@ class Documents:
 
         Raises:
           ConfigError, DataError: as in `open_tokenizer`.
+          DataError: mixup is asked for.
         """
+        _check_form(form, records)
         self._records = records
         self._context = form.context
         self._tokenizer = open_tokenizer(form.tokenizer)
@@ -104,8 +106,9 @@ class LabelledTexts:
 
         Raises:
           ConfigError, DataError: as in `open_tokenizer`.
-          DataError: if the data set does not say how many classes there are.
+          DataError: the data set does not say how many classes there are, or mixup is asked for.
         """
+        _check_form(form, records)
         if records.num_classes is None:
             raise DataError(
                 f"data set {records.name} must declare the classes of its texts, got none; "
@@ -151,6 +154,13 @@ class LabelledTexts:
                 next(row)[: len(kept)] = kept.astype(dtype) + 1
             labels += classes
         return tokens, np.asarray(labels)
+
+
+def _check_form(form: SampleForm, records: Records) -> None:
+    if form.mixup:
+        raise DataError(
+            f"mixup needs images with labels, got {records.kind} in data set {records.name}; use mixup=0"
+        )
 
 
 def _chunks(indices: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""What a model sees of stored inputs: augmented to train, plain to test, always Batch's dtypes.
+"""What a model sees of what is stored: augmented to train, plain to test, always Batch's dtypes.
 
 Nouns: `View`.
 
@@ -12,14 +12,16 @@ from __future__ import annotations
 import numpy as np
 
 from layup_jax.data.augment import crop_flip
-from layup_jax.data.batch import as_inputs
+from layup_jax.data.batch import Batch, as_inputs
 from layup_jax.data.form import SampleForm
+from layup_jax.data.mixup import mixed
 from layup_jax.data.normalization import PUBLISHED
 from layup_jax.data.resize import Images, centre_crops, resized_crops
 from layup_jax.errors import DataError
 
-# Keeps these draws apart from those of `Shard.order`, which come from (seed, rank, epoch).
+# Keep these draws apart, also from those of `Shard.order`, which come from (seed, rank, epoch).
 _STREAM = 0xA06
+_MIXUP_STREAM = 0xA07
 
 
 class View:
@@ -30,13 +32,25 @@ class View:
       is_costly: whether a batch takes so long that it is better made ahead.
     """
 
-    def __init__(self, form: SampleForm, seed: int = 0, rank: int = 0) -> None:
-        """Draws from `seed`, `rank` and the number of a batch."""
+    def __init__(
+        self, form: SampleForm, seed: int = 0, rank: int = 0, num_classes: int | None = None
+    ) -> None:
+        """Draws from `seed`, `rank` and the number of a batch; mixup needs the number of classes."""
         self.resizes = form.augment == "resized_crop"
         self.is_costly = form.augment != "none"
         self._form = form
         self._normalize = PUBLISHED.get(form.normalize, as_inputs)
         self._key = (seed, rank)
+        self._num_classes = num_classes
+
+    def batch_to_train(self, inputs: Images, labels: np.ndarray, number: int) -> Batch:
+        """Batch `number` of inputs and int32 labels, which mixup turns into probabilities."""
+        batch = Batch(self.to_train(inputs, number), labels)
+        if not self._form.mixup:
+            return batch
+        assert self._num_classes is not None
+        rng = np.random.default_rng((*self._key, number, _MIXUP_STREAM))
+        return mixed(batch, self._form.mixup, num_classes=self._num_classes, rng=rng)
 
     def to_train(self, inputs: Images, number: int) -> np.ndarray:
         """Inputs of batch `number`, as many and in the same order."""

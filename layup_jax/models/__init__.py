@@ -2,6 +2,7 @@
 
 from layup_jax.models.conv import conv
 from layup_jax.models.gpt import gpt, gpt2
+from layup_jax.models.gpt_weights import pretrained_gpt
 from layup_jax.models.layers import LayeredModel, Segment
 from layup_jax.models.lstm import lstm
 from layup_jax.models.mlp import mlp
@@ -32,6 +33,7 @@ __all__ = [
     "lstm",
     "mlp",
     "partition_layers",
+    "pretrained_gpt",
     "resnet18",
     "resnet34",
     "resnet50",

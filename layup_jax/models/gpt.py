@@ -23,6 +23,7 @@ from layup_jax.types import Array
 
 _STDDEV = 0.02
 _EPSILON = 1e-5
+TIED = {"-1.embedding": "0.tokens.embedding"}  # what the last layer borrows of the first
 
 
 class Size(NamedTuple):
@@ -186,7 +187,7 @@ def gpt(
     embedding = Embedding(num_classes, context, width, dropout=dropout, rngs=rngs)
     blocks = [Block(size, dropout=dropout, rngs=rngs) for _ in range(depth)]
     head = Head(num_classes, width, rngs=rngs)
-    return LayeredModel([embedding, *blocks, head], tied={"-1.embedding": "0.tokens.embedding"})
+    return LayeredModel([embedding, *blocks, head], tied=TIED)
 
 
 def gpt2(

@@ -57,6 +57,7 @@ def test_a_run_on_pictures_is_augmented_as_configured(image_dir):
         "augment": "resized_crop",
         "image_size": 8,
         "normalize": "cifar10",
+        "mixup": 0.2,
         "memory_limit_mb": 0,
     }
     config = validated({"model": {"name": "mlp"}, "data": data, "batch_size": 5})
@@ -70,3 +71,5 @@ def test_a_run_on_pictures_is_augmented_as_configured(image_dir):
         batches = list(itertools.islice(loader, 2))
     assert batches[0].inputs.shape == (5, 8, 8, 3)
     assert not np.array_equal(batches[0].inputs, batches[1].inputs)
+    assert batches[0].labels.shape == (5, 3)
+    assert np.isfinite(task.loss(np.zeros((5, 3), np.float32), batches[0]))

@@ -13,7 +13,7 @@ from experiments.report import fill, markdown, median_ratio, read_results, write
 from layup_jax.errors import LayupError
 
 ROOT = Path(__file__).parents[2]
-EXPERIMENTS = ("step_overhead", "throughput")
+EXPERIMENTS = ("step_overhead", "throughput", "data_waiting")
 
 
 def run(*words):
