@@ -1,6 +1,11 @@
-"""A ResNet-18 of 16 channels on the digits; after the colon the name of an algorithm.
+"""A ResNet-18 with BatchNorm on the digits data; after the colon a name as in digits.py.
 
-layup train --config=configs/digits_resnet.py:layup --workers=4
+    layup train --config=configs/digits_resnet.py:layup --workers=4
+
+Of an eighth of the published width: images are 8 x 8. Source: arXiv 1512.03385 for the network; the
+algorithms as in digits.py. Hardware: any CPU with two cores.
+Time: about 20 s of training for 4 workers on two cores, two minutes with start-up.
+Expected result: test accuracy of the mean model at least 0.98; see experiments/batch_statistics.
 """
 
 from digits import OPTIONS
@@ -20,7 +25,7 @@ def get_config(method="layup"):
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 20
     config.strategy.update({"name": method, **OPTIONS.get(method, {})})
-    config.stop.steps = 200
-    config.evaluation.every_steps = 50
+    config.stop.steps = 400
+    config.evaluation.every_steps = 100
     config.evaluation.target = 0.97
     return config

@@ -70,6 +70,29 @@ def median_ratio(above: Sequence[float], below: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
+def over_seeds(runs: Sequence[Any]) -> dict[str, Any]:
+    """Mean of each number, and under `spread` the sample standard deviations.
+
+    Args:
+      runs: NamedTuples of one kind. Numbers that are None are left out; where all are, so is the mean.
+    """
+    means: dict[str, Any] = {}
+    spread: dict[str, Any] = {}
+    for name in runs[0]._fields:
+        values = [getattr(run, name) for run in runs if getattr(run, name) is not None]
+        means[name] = statistics.fmean(values) if values else None
+        spread[name] = statistics.stdev(values) if len(values) > 1 else None
+    return {**means, "spread": spread, "runs": [run._asdict() for run in runs]}
+
+
+def with_spread(each: Mapping[str, Any], key: str, form: str) -> str:
+    """One number of `over_seeds` as "mean ± deviation"; "never" where there is none."""
+    if each[key] is None:
+        return "never"
+    mean, spread = format(each[key], form), each["spread"][key]
+    return mean if spread is None else f"{mean} ± {format(spread, form)}"
+
+
 def environment(*, seed: int, smoke: bool, seconds: float) -> dict[str, Any]:
     """Where and how long: enough to judge a number by, nothing about whose machine it is."""
     described = describe_environment(seed, datetime.now(UTC))._asdict()

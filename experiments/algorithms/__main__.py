@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 from experiments.algorithms.plot import METHODS, PICTURES
 from experiments.harness import Experiment, ExperimentError, arguments, main, paired_rounds, train
+from experiments.report import over_seeds
 from layup_jax.metrics.records import RunSummary
 
 _CONFIG = "configs/digits.py"
@@ -69,23 +69,12 @@ def measured(summary: RunSummary) -> Measured:
 
 
 def summarise(runs: Sequence[Measured]) -> dict[str, Any]:
-    """Mean over seeds of each number, with the sample standard deviations under `spread`.
+    """`over_seeds` of what was measured.
 
     Times to the target are those of the runs that reached it; `reached` says how many did.
     """
-    means: dict[str, Any] = {}
-    spread: dict[str, Any] = {}
-    for name in Measured._fields:
-        values = [getattr(run, name) for run in runs if getattr(run, name) is not None]
-        means[name] = statistics.fmean(values) if values else None
-        spread[name] = statistics.stdev(values) if len(values) > 1 else None
     reached = sum(run.time_to_target_seconds is not None for run in runs)
-    return {
-        **means,
-        "reached": reached,
-        "spread": spread,
-        "runs": [run._asdict() for run in runs],
-    }
+    return {**over_seeds(runs), "reached": reached}
 
 
 def measure(options: argparse.Namespace) -> Mapping[str, Any]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from experiments.report import INK, Pictures, Results, markdown, redraw
+from experiments.report import INK, Pictures, Results, markdown, redraw, with_spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,24 +85,16 @@ def table(results: Results) -> str:
         rows.append(
             (
                 label,
-                _number(each, "test_accuracy", ".4f"),
-                _number(each, "worst_worker_accuracy", ".4f"),
-                _number(each, "samples_per_second", ",.0f"),
-                _number(each, "time_to_target_seconds", ".1f"),
+                with_spread(each, "test_accuracy", ".4f"),
+                with_spread(each, "worst_worker_accuracy", ".4f"),
+                with_spread(each, "samples_per_second", ",.0f"),
+                with_spread(each, "time_to_target_seconds", ".1f"),
                 f"{each['sent_bytes_per_sample']:,.0f}",
                 f"{each['staleness_mean']:.2f}",
                 f"{each['consensus_distance']:.3f}",
             )
         )
     return markdown(header, rows)
-
-
-def _number(each: dict[str, Any], key: str, form: str) -> str:
-    if each[key] is None:
-        return "never"
-    mean = format(each[key], form)
-    spread = each["spread"][key]
-    return mean if spread is None else f"{mean} ± {format(spread, form)}"
 
 
 PICTURES = Pictures(Path(__file__).parent, draw, table)

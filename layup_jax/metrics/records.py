@@ -77,7 +77,7 @@ class EvaluationRecord(NamedTuple):
       test_loss: of this worker's own model, mean over the test samples.
       mean_test_accuracy: of the weighted mean model, in [0, 1]; None except on rank 0.
       consensus_distance: L2 norm of this worker's parameters minus the mean model's (0 does not mean
-        equal accuracies: batch statistics stay each worker's own); None if the mean model was not known.
+        equal accuracies: batch statistics are not in it); None if the mean model was not known.
     """
 
     kind = "evaluation"

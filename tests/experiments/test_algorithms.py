@@ -4,7 +4,7 @@ import pytest
 
 from experiments.algorithms.__main__ import Measured, summarise
 from experiments.algorithms.plot import METHODS, PICTURES
-from experiments.pd_asgd.__main__ import ACCURACY
+from experiments.pd_asgd.__main__ import QUALITIES
 from experiments.report import publish, write_results
 from layup_jax.config import validated
 from layup_jax.config_file import load_config
@@ -31,12 +31,13 @@ def test_a_single_seed_has_no_spread():
 
 
 def test_every_algorithm_has_a_row_and_its_configuration():
-    threaded = {method for method, _, workers in ACCURACY.values() if workers == 4} - {"ddp"}
+    decoupled = QUALITIES["accuracy"].methods.values()
+    threaded = {method.name for method in decoupled if method.workers == 4} - {"ddp"}
     configs = [validated(load_config(f"configs/digits.py:{name}")) for name in METHODS]
     # `fused` is `local` as fast as it can be, and no algorithm of its own; `hogwild` has one worker.
     found = {config.strategy.name for config in configs} | threaded
     assert found == STRATEGIES.keys() - {"fused", "hogwild"}
-    assert "hogwild" in {method for method, _, _ in ACCURACY.values()}
+    assert "hogwild" in {method.name for method in decoupled}
 
 
 def test_pictures_need_nothing_but_results(environment, tmp_path):

@@ -1,0 +1,1 @@
+"""What workers make of BatchNorm's running statistics; see README.md."""
