@@ -100,8 +100,6 @@ def test_synchronous_workers_have_the_same_ones_only_where_they_are_sent(statist
     [
         ("pairwise", "decoupled"),
         ("push_sum", "interleaved"),
-        ("a2cid2", "interleaved"),
-        ("ddp", "interleaved"),
         ("co2", "decoupled"),
         ("sgp", "interleaved"),
     ],

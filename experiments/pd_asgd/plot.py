@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.report import BAR_LOOKS, INK, Pictures, Results, markdown, redraw
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _ORDER = ("interleaved", "1:1", "1:2", "1:3", "auto")
 _PARTITIONS = {"layer": "layer by layer", "model": "whole model"}
 _SPENT = ("forward", "backward", "full", "empty", "slot")
+_DIGITS = ("method, digits, 300 steps", "test accuracy")
+_TEXT = ("method, text, 600 steps", "bits per byte held out")
 _SHOWN = 7  # versions in the histogram
 
 
@@ -68,8 +70,8 @@ def table(results: Results) -> str:
             _summary(results),
             _profile(results["cases"]["conv"]),
             _bias(results),
-            _accuracies(results["accuracy"]),
-            _bits(results["text"]),
+            _trained(_DIGITS, results["accuracy"], "test_accuracy", ".4f"),
+            _trained(_TEXT, results["text"], "test_loss", ".3f", math.log(2)),
         ]
     )
 
@@ -181,28 +183,17 @@ def _bias(results: Results) -> str:
     return markdown(header, rows)
 
 
-def _accuracies(accuracies: Results) -> str:
-    header = ("method, digits, 300 steps", "test accuracy", "stale by (versions)")
-    rows = [
-        [name, _with_spread(each), f"{each['staleness_mean']:.2f}"]
-        for name, each in accuracies.items()
-    ]
-    return markdown(header, rows)
-
-
-def _bits(texts: Results) -> str:
-    header = ("method, text, 300 steps", "bits per byte held out", "stale by (versions)")
+def _trained(
+    header: tuple[str, str], each_of: Results, measure: str, form: str, unit: float = 1.0
+) -> str:
+    """Mean ± deviation over seeds of one number in units of `unit`, for each method."""
     rows = []
-    for name, each in texts.items():
-        bits = each["test_loss"] / math.log(2)
-        spread = "" if each["spread"] is None else f" ± {each['spread'] / math.log(2):.3f}"
-        rows.append([name, f"{bits:.3f}{spread}", f"{each['staleness_mean']:.2f}"])
-    return markdown(header, rows)
-
-
-def _with_spread(each: Any) -> str:
-    spread = "" if each["spread"] is None else f" ± {each['spread']:.4f}"
-    return f"{each['test_accuracy']:.4f}{spread}"
+    for name, each in each_of.items():
+        spread = "" if each["spread"] is None else f" ± {each['spread'] / unit:{form}}"
+        rows.append(
+            [name, f"{each[measure] / unit:{form}}{spread}", f"{each['staleness_mean']:.2f}"]
+        )
+    return markdown((*header, "stale by (versions)"), rows)
 
 
 PICTURES = Pictures(Path(__file__).parent, draw, table)

@@ -35,7 +35,7 @@ def test_non_finite_loss_names_step_and_segment_and_stops_all(start, tmp_path, r
 
 
 def test_an_existing_run_folder_is_kept_unless_told_otherwise(start, tmp_path):
-    first = ["--workers=2", "--config.name=twice"]
+    first = ["--workers=1", "--config.name=twice"]
     assert start(*first).finish().status == 0
     before = (tmp_path / "twice" / "summary.json").read_bytes()
 

@@ -21,7 +21,13 @@ ALGORITHMS = {
 }
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+_SLOW = ("osgp", "lpp_sgd", "fused")  # the same folder; in one process they are trained in any case
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in _SLOW)) for name in ALGORITHMS],
+)
 def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
     config, options = ALGORITHMS[algorithm]
     result = start("--workers=2", "--config.name=run", *options, config=config).finish()
@@ -52,8 +58,8 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
     ("config", "workers"),
     [
         ("digits_layup", 1),
-        ("digits_layup", 3),
-        ("digits_layup", 8),
+        pytest.param("digits_layup", 3, marks=pytest.mark.slow),
+        pytest.param("digits_layup", 8, marks=pytest.mark.slow),
         ("digits:push_sum", 4),
         pytest.param("digits:push_sum", 8, marks=pytest.mark.slow),
         ("digits:ddp", 4),
