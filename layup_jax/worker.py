@@ -20,6 +20,7 @@ from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
 from layup_jax.data.prefetch import prefetched
 from layup_jax.draws import Draws
+from layup_jax.engine import carried
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.evaluate import Model
 from layup_jax.engine.merger import Merger
@@ -191,6 +192,7 @@ class Worker:
         with self._engine.compiling:
             self._pipeline = self._make_pipeline(batch)
             self._pipeline.warm_up(Work(batch, self._moment()))
+            carried.warm_up(self._store.snapshot())
             asks = self._strategy.asks
             if asks is AllReduce or asks is NeighbourGather:
                 self._merger.warm_up(asks, self._transport.prepare_sum)

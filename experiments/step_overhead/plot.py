@@ -106,7 +106,8 @@ def table(results: Results) -> str:
         for name in _cases(results)
         if "partition" in results[name]
     ]
-    return "\n\n".join([markdown(header, rows), *notes, *_depths(results), *_memory(results)])
+    notes += [*_depths(results), *_memory(results)]
+    return "\n\n".join([markdown(header, rows), *([" ".join(notes)] if notes else [])])
 
 
 def _depths(results: Results) -> list[str]:

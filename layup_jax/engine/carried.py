@@ -6,6 +6,7 @@ state = carried.onto(state)                            # the live state, when th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import jax
@@ -36,6 +37,13 @@ class Carried(NamedTuple):
         if all(now is then for now, then in zip(live, before, strict=True)):
             return state._replace(model_state=self.after)
         return state._replace(model_state=_moved(state.model_state, self.before, self.after))
+
+
+def warm_up(states: Iterable[SegmentState]) -> None:
+    """Compiles what `Carried.onto` calls where others write meanwhile."""
+    for state in states:
+        if jax.tree.leaves(state.model_state):
+            _moved(state.model_state, state.model_state, state.model_state)
 
 
 @jax.jit

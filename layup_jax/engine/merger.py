@@ -153,14 +153,18 @@ class Merger:
             self._incoming(segment, each.sent, vector)
 
     def _average(self, segment: int, total: Array | np.ndarray) -> None:
-        def merge(state: SegmentState, now: float) -> Residuals:
-            return self._wire.average(state, total, now)
+        placed = self._wire.placed(total)
+
+        def merge(given: SegmentState, now: float) -> Residuals:
+            return self._wire.average(given, placed, now)
 
         self._write(Event("average", segment), Message(None, total), merge)
 
     def _incoming(self, segment: int, sent: Array | None, vector: Array | np.ndarray) -> None:
-        def merge(state: SegmentState, now: float) -> Residuals:
-            return self._wire.incoming(state, sent, vector, now)
+        placed = self._wire.placed(vector)
+
+        def merge(given: SegmentState, now: float) -> Residuals:
+            return self._wire.incoming(given, sent, placed, now)
 
         self._write(Event("gathered", segment), Message(sent, vector), merge)
 

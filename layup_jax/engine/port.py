@@ -51,17 +51,19 @@ class Port:
           received: the peer's vector; must never be written to again (it may become a jax array
             without a copy).
         """
+        placed = self._wire.placed(received)
 
         def merge(given: SegmentState, now: float) -> Residuals:
-            return self._wire.incoming(given, sent, received, now)
+            return self._wire.incoming(given, sent, placed, now)
 
         self._merge(Event("incoming", segment), Message(sent, received), merge)
 
     def average(self, segment: int, total: Array | np.ndarray) -> None:
         """Merges a sum over workers of what `contribution` gave."""
+        placed = self._wire.placed(total)
 
         def merge(given: SegmentState, now: float) -> Residuals:
-            return self._wire.average(given, total, now)
+            return self._wire.average(given, placed, now)
 
         self._merge(Event("background", segment), Message(None, total), merge)
 

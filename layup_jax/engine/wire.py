@@ -2,9 +2,9 @@
 
     given = wire.given(state)
     changed, vector = wire.outgoing(given, now)
-    changed = wire.incoming(given, sent, received, now)
+    changed = wire.incoming(given, sent, wire.placed(received), now)
     changed, vector = wire.contribution(given, now)             # to a sum over workers
-    changed = wire.average(given, total, now)
+    changed = wire.average(given, wire.placed(total), now)
     state = updated(state, changed, given)
 
 All return only what they changed (see `residuals`), so that nothing is copied that stays as it is.
@@ -99,6 +99,14 @@ class Wire:
         """Of the vectors of this segment."""
         message = jax.eval_shape(self._message, given, 0.0)[1]
         return Shape(num_parameters(message), wire_dtype(message))
+
+    def placed(self, received: Array | np.ndarray) -> Array:
+        """A received vector on the devices, all of it there: for before a slot is locked to merge it.
+
+        What is dispatched before its inputs are there runs on a thread of XLA's, and so does all that
+        waits for it: one late copy would for good take a CPU's computation away from our threads.
+        """
+        return jax.block_until_ready(self._mesh.replicated(jax.device_put(received)))
 
     def outgoing(self, given: SegmentState, now: float) -> tuple[Residuals, Array]:
         """What sending changes, and the vector to send, on one device."""

@@ -106,3 +106,12 @@ def test_warming_up_compiles_everything(mixing, compilations):
         sent = port.outgoing(0)
         port.incoming(0, sent if mixing == "pairwise" else None, received)
     assert compiled == []
+
+
+def test_a_received_vector_is_all_there_before_a_slot_is_locked_for_it():
+    """Else XLA would merge it on a thread of its own, and all that waits for the result as well."""
+    wire = Wire(layup(tiny.sgd(), complete(2), LayUpOptions("pairwise")))
+    unaligned = np.ones(2**24 + 1, np.float32)[
+        1:
+    ]  # which is copied, in the background if it may be
+    assert wire.placed(unaligned).is_ready()
