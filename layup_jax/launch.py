@@ -238,12 +238,14 @@ class Noise:
         return shown
 
     def _take(self, line: bytes) -> bytes:
+        if _RACE.match(line):  # within a banner too
+            return b""
         is_rule = _RULE.fullmatch(line) is not None
         if self._block is None:
             if is_rule:
                 self._block = [line]
                 return b""
-            return b"" if _RACE.match(line) or self._is_repeated(line) else line
+            return b"" if self._is_repeated(line) else line
         self._block.append(line)
         is_banner = _SPEAKER.match(self._block[1]) is not None
         if is_banner and not is_rule:

@@ -289,6 +289,8 @@ def test_noise_is_dropped_and_nothing_else(size):
     text = said + BANNER % 2 + race + table + BANNER % 1 + b"[1, 2]\nno newline"
     assert heard(text, size) == said + table + BANNER % 1 + b"[1, 2]\nno newline"
     assert heard(BANNER % 1, size, is_quiet=True) == b""
+    rule, rest = (BANNER % 2).split(b"\n", 1)
+    assert heard(rule + b"\n" + race + rest, size) == b""
     unfinished = (BANNER % 2)[:100]
     assert heard(unfinished, size) == unfinished
 
