@@ -50,12 +50,14 @@ class Job(NamedTuple):
       case: name in CASES.
       rounds: of blocks.
       steps: of a block.
+      settle_steps: of the schedule that chooses its ratio by trial, before the first block.
       seed: of orders and data.
     """
 
     case: str
     rounds: int = 9
     steps: int = 40
+    settle_steps: int = 1200
     seed: int = 0
 
 
@@ -99,6 +101,8 @@ def measure(job: Job) -> dict[str, Any]:
         for partition in PARTITIONS
         for schedule in (REFERENCE, *RATIOS, AUTO)
     }
+    for partition in PARTITIONS:
+        trainers[f"{AUTO} {partition}"].block(job.settle_steps)
     blocks: dict[str, list[dict[str, Any]]] = {name: [] for name in trainers}
     order = random.Random(job.seed)
     for turn in range(job.rounds + 1):

@@ -1,4 +1,4 @@
-"""The choice of threads: the fewest that do nearly as much as any, and second thoughts."""
+"""The choice of threads: the fewest that do nearly as much as any."""
 
 import pytest
 import tiny
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schedules import tiny_engine
 
-from layup_jax.pipeline.ratio import Measured, Ratio, Tuner, best, measure_passes, predicted
+from layup_jax.pipeline.ratio import Measured, best, measure_passes, predicted
 
 
 def _alone(forward, backward):
@@ -56,15 +56,6 @@ def test_no_ratio_promises_more_than_a_few_per_cent_more(forward, backward, core
     if forward / backward < 5 and backward / forward < 5 and cores <= 2:
         assert found >= 0.97 * most
     assert found <= cores / (forward + backward) * (1 + 1e-9)
-
-
-def test_looking_again_changes_only_what_is_worth_it():
-    tuner = Tuner(_alone(1.0, 1.0), cores=2)
-    assert tuner.first.ratio == Ratio(1, 1, 1)
-    assert tuner.look_again(Ratio(1, 1, 1), 3.0, 3.1) is None
-    changed = tuner.look_again(Ratio(1, 1, 1), 0.1, 0.2)
-    assert changed.ratio == Ratio(1, 2, 2)
-    assert tuner.look_again(Ratio(1, 2, 2), 0.1, 0.2) is None
 
 
 def test_measures_both_passes_and_keeps_nothing():
