@@ -193,14 +193,19 @@ class StopConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """When to evaluate the mean model, and the accuracy whose time is reported.
+    """When to evaluate, which model, and the accuracy whose time is reported.
 
     Attributes:
       every_steps: of each worker; 0 evaluates at the end only.
-      target: test accuracy of the mean model, in [0, 1].
+      model: mean | own; what is evaluated while training: the mean model of all workers too, which takes
+        a sum of all parameters over the network and is known once the slowest worker has got there; or
+        each worker's own alone, which sends nothing. At the end it is both.
+      target: test accuracy of the evaluated model, in [0, 1]. Of workers' own models the time is that by
+        which half of the workers had reached it.
     """
 
     every_steps: int = 50
+    model: str = "mean"
     target: float = 0.97
 
 

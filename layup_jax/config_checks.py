@@ -47,6 +47,7 @@ _CHOICES = {
     "remat": ("none", "dots", "full"),
     "threads.weights": ("stored", "live"),
     "transport.data_plane": ("auto", "mpi4jax", "host"),
+    "evaluation.model": ("mean", "own"),
     "host.bind": ("auto", "cores", "none"),
     "data.augment": ("none", "crop_flip", "resized_crop"),
     "data.normalize": ("none", "cifar10", "cifar100", "imagenet2012"),

@@ -21,7 +21,8 @@ class WorkerResult(NamedTuple):
       train_seconds: from start to last step, evaluation left out.
       wall_seconds: from start until every worker had finished.
       final: evaluation at the end; None after a failure.
-      time_to_target_seconds: of training until the mean model reached the target; rank 0 only.
+      time_to_target_seconds: of training until the evaluated model, the mean one or this worker's,
+        reached the target; of the mean model on rank 0 only.
       staleness_mean: over steps and segments.
       staleness_histogram: for each segment how many updates were 0, 1, 2, ... versions stale.
       schedule: of passes, in words.

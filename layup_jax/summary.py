@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median_low
 
 import numpy as np
 
@@ -75,7 +75,7 @@ def summarise(
         peak_rss_bytes=max(each.peak_rss_bytes for each in results),
         peak_rss_bytes_per_worker=tuple(each.peak_rss_bytes for each in results),
         target=config.evaluation.target,
-        time_to_target_seconds=results[0].time_to_target_seconds,
+        time_to_target_seconds=_time_to_target(config, results),
         status="failed" if not whole else "interrupted" if interrupted else "finished",
         failure=failures[0] if failures else None,
         schedule=results[0].schedule,
@@ -84,6 +84,15 @@ def summarise(
         tapes_alive_max=max(each.pipeline.tapes_alive_max for each in results),
         **_pass_times([each.pipeline.times for each in results if each.pipeline.times]),
     )
+
+
+def _time_to_target(config: RunConfig, results: Sequence[WorkerResult]) -> float | None:
+    """Rank 0's where the mean model is evaluated; else when half of the workers had got there."""
+    times = [each.time_to_target_seconds for each in results]
+    if config.evaluation.model == "mean":
+        return times[0]
+    middle = median_low(math.inf if each is None else each for each in times)
+    return middle if math.isfinite(middle) else None
 
 
 def _pass_times(times: Sequence[PassTimes]) -> dict[str, float]:

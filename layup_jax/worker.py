@@ -308,8 +308,10 @@ class Worker:
         """What is due between two steps, while no thread computes."""
         if self._asks_now():
             self._merger.settle_all(self._begun)
+            is_mean = self._config.evaluation.model == "mean"
+            evaluate = self._evaluations.ask if is_mean else self._evaluations.look
             with self._clock.paused():
-                self._evaluations.ask(self._begun, self._clock.now(), self._states())
+                evaluate(self._begun, self._clock.now(), self._states())
         if self._evaluations.is_due():
             with self._clock.paused():
                 self._evaluations.collect()
@@ -360,6 +362,7 @@ class Worker:
         wall_seconds: float,
         final: Measured | None = None,
     ) -> WorkerResult:
+        evaluation = self._config.evaluation
         return WorkerResult(
             rank=self._transport.rank,
             interrupted=interrupted,
@@ -369,7 +372,9 @@ class Worker:
             train_seconds=seconds,
             wall_seconds=wall_seconds,
             final=final,
-            time_to_target_seconds=self._time_to_target(),
+            time_to_target_seconds=self._evaluations.time_to(
+                evaluation.target, of_mean=evaluation.model == "mean"
+            ),
             staleness_mean=self._progress.staleness_mean(),
             staleness_histogram=self._progress.staleness_histogram(),
             schedule=self._pipeline.describe(),
@@ -393,12 +398,6 @@ class Worker:
         moment = self._moment()
         final = self._evaluations.finish(lambda mean: self._reestimate(mean, batches, moment))
         return None if self.error is not None else final
-
-    def _time_to_target(self) -> float | None:
-        for each in self._evaluations.measured:
-            if each.mean is not None and each.mean.metric >= self._config.evaluation.target:
-                return each.train_seconds
-        return None
 
 
 def _options(config: RunConfig, strategy: Strategy) -> CommunicationOptions:

@@ -45,8 +45,8 @@ def _result(rank, **changes):
     return record._replace(**changes)
 
 
-def _summary(*results, algorithm="layup"):
-    config = validated({"strategy": {"name": algorithm}})
+def _summary(*results, algorithm="layup", model="mean"):
+    config = validated({"strategy": {"name": algorithm}, "evaluation": {"model": model}})
     strategy = make_strategy(Setup(config.strategy, optax.sgd(0.1), len(results)))
     return summarise(
         config,
@@ -77,6 +77,15 @@ def test_the_result_is_that_of_the_mean_model():
     assert summary.time_to_target_seconds == 1.25
     assert summary.consensus_distance == pytest.approx(math.sqrt((9 + 16) / 2))
     assert summary.push_sum_weight_error == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [((3.0, 1.0, None, 2.0), 2.0), ((None, 1.0, None, 2.0), 2.0), ((None, 1.0, None, None), None)],
+)
+def test_of_own_models_half_must_have_reached_the_target(times, expected):
+    results = [_result(rank, time_to_target_seconds=time) for rank, time in enumerate(times)]
+    assert _summary(*results, model="own").time_to_target_seconds == expected
 
 
 def test_a_failed_worker_leaves_its_sentence_and_no_result():
