@@ -111,7 +111,6 @@ def mpirun_options(hosts: Hosts, environ: Mapping[str, str]) -> list[str]:
     options = ["--host", _listed(hosts.each)]
     if hosts.is_virtual:
         return [*options, "--prtemca", "plm_ssh_agent", virtual_host.AGENT]
-    options += ["--prtemca", "plm_ssh_args", " ".join(_SSH_OPTIONS)]
     for name in filter(_FORWARDED.fullmatch, environ):
         options += ["-x", name]
     return options
@@ -214,5 +213,5 @@ def _wait_for_ssh(name: str, process: subprocess.Popen[str]) -> TransportError |
 def _unreachable(name: str, reason: str) -> TransportError:
     return TransportError(
         f"host '{name}' must be reachable by ssh without a password, got '{reason}'; see that "
-        f"'ssh {name} true' works, or change --hosts"
+        f"'ssh {name} true' works, or give --hosts other names or a hostfile that exists"
     )

@@ -42,6 +42,7 @@ _BANNER = re.compile(
 )
 _RACE = re.compile(
     rb"\[[^\]]*\] PMIX ERROR: PMIX_ERR_UNREACH in file |\[warn\] Epoll MOD\(\d+\) on fd \d+ failed"
+    rb"|\[[^\]]*\] plm:ssh: Warning: setpgid"
 )
 _SENTENCE = b"layup: "
 _VENDORS = {"open mpi": "Open MPI", "openrte": "Open MPI", "hydra": "MPICH", "intel": "Intel MPI"}
@@ -238,7 +239,8 @@ class Noise:
     """Takes out of mpirun's standard error what the user need not read.
 
     That is: the banner about a status in `QUIET_STATUSES`, all banners once `is_quiet`, lines about
-    messages that mpirun could not give to a worker that had just ended, and a sentence of ours that
+    messages that mpirun could not give to a worker that had just ended, or about a process group that
+    ssh had already made, and a sentence of ours that
     another worker has said already, be it with other numbers.
     """
 
