@@ -78,6 +78,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, as everything else does."""
 
     def error(self, message: str) -> NoReturn:
+        """Raises a ConfigError."""
         raise ConfigError(f"{message}; see '{self.prog} --help'")
 
 

@@ -173,9 +173,7 @@ def become_launcher(
     sys.stdout.flush()
     sys.stderr.flush()
     command = [sys.executable, "-m", "layup_jax.launch", str(workers), *rank_command]
-    os.execve(
-        sys.executable, command, {**environ, HOSTS_VARIABLE: hosts.text if hosts else ""}
-    )
+    os.execve(sys.executable, command, {**environ, HOSTS_VARIABLE: hosts.text if hosts else ""})
 
 
 class Launcher:

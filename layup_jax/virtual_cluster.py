@@ -117,8 +117,8 @@ def up(num_hosts: int, rate: str | None = None, slow: Mapping[int, str] | None =
         )
     _run("ip", "netns", "add", _SWITCH)  # of two at the same time, one fails here
     try:
-        _in(_SWITCH, "ip", "link", "add", "bridge", "type", "bridge")
-        _in(_SWITCH, "ip", "link", "set", "bridge", "up")
+        _in(_SWITCH, "ip link add bridge type bridge")
+        _in(_SWITCH, "ip link set bridge up")
         for rank in range(num_hosts):
             _add_host(rank)
         _limit(rates)
@@ -232,9 +232,7 @@ def _link_rates(
             f"slow hosts must be among 0 to {num_hosts - 1}, got {absent[0]}; change it"
         )
     every = None if rate is None else parse_rate(rate)
-    return tuple(
-        parse_rate(slow[rank]) if rank in slow else every for rank in range(num_hosts)
-    )
+    return tuple(parse_rate(slow[rank]) if rank in slow else every for rank in range(num_hosts))
 
 
 def _address(rank: int) -> str:
@@ -244,18 +242,18 @@ def _address(rank: int) -> str:
 def _add_host(rank: int) -> None:
     host, port = host_name(rank), f"port{rank}"
     _run("ip", "netns", "add", host)
-    _in(_SWITCH, "ip", *f"link add {port} type veth peer name eth0 netns {host}".split())
-    _in(_SWITCH, "ip", *f"link set {port} master bridge up".split())
-    _in(host, "ip", "link", "set", "lo", "up")
-    _in(host, "ip", *f"address add {_address(rank)}/24 dev eth0".split())
-    _in(host, "ip", "link", "set", "eth0", "up")
+    _in(_SWITCH, f"ip link add {port} type veth peer name eth0 netns {host}")
+    _in(_SWITCH, f"ip link set {port} master bridge up")
+    _in(host, "ip link set lo up")
+    _in(host, f"ip address add {_address(rank)}/24 dev eth0")
+    _in(host, "ip link set eth0 up")
 
 
 def _limit(rates: Sequence[int | None]) -> None:
     check_rights()
     for rank, rate in enumerate(rates):
         for namespace, device in ((host_name(rank), "eth0"), (_SWITCH, f"port{rank}")):
-            _in(namespace, "tc", *f"qdisc replace dev {device} root {_queue(rate)}".split())
+            _in(namespace, f"tc qdisc replace dev {device} root {_queue(rate)}")
 
 
 def _queue(rate: int | None) -> str:
@@ -267,12 +265,14 @@ def _queue(rate: int | None) -> str:
 
 
 def _rate_of(host: str) -> int | None:
-    queues = json.loads(_in(host, "tc", *"-json qdisc show dev eth0".split()))
+    queues = json.loads(_in(host, "tc -json qdisc show dev eth0"))
     return next((8 * each["options"]["rate"] for each in queues if each["kind"] == "tbf"), None)
 
 
 def _processes() -> list[int]:
-    return [int(each) for host in find_hosts() for each in _run("ip", "netns", "pids", host).split()]
+    return [
+        int(each) for host in find_hosts() for each in _run("ip", "netns", "pids", host).split()
+    ]
 
 
 def _end_processes() -> None:
@@ -286,8 +286,9 @@ def _end_processes() -> None:
             pause = min(2 * pause, 0.5)
 
 
-def _in(namespace: str, program: str, *arguments: str) -> str:
+def _in(namespace: str, command: str) -> str:
     """Runs ip or tc on the devices of a namespace."""
+    program, *arguments = command.split()
     return _run(program, "-netns", namespace, *arguments)
 
 

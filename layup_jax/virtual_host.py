@@ -40,7 +40,9 @@ def host_name(rank: int) -> str:
 def find_hosts() -> tuple[str, ...]:
     """The hosts that are up, in order."""
     names = (path.name.removeprefix(_PREFIX) for path in NAMESPACES.glob(f"{_PREFIX}*"))
-    return tuple(host_name(rank) for rank in sorted(int(each) for each in names if each.isdecimal()))
+    return tuple(
+        host_name(rank) for rank in sorted(int(each) for each in names if each.isdecimal())
+    )
 
 
 def entering(host: str) -> list[str]:
