@@ -29,6 +29,7 @@ class WorkerResult(NamedTuple):
       pipeline: what it has measured.
       communication: counts of the communication thread.
       peak_rss_bytes: largest resident memory of the process.
+      host: name of the machine; only the number of different ones is written down.
     """
 
     rank: int
@@ -46,3 +47,4 @@ class WorkerResult(NamedTuple):
     pipeline: PipelineStatistics
     communication: CommunicationStatistics
     peak_rss_bytes: int
+    host: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import platform
 import resource
 import threading
 import time
@@ -381,6 +382,7 @@ class Worker:
             pipeline=self._pipeline.statistics(),
             communication=self._communicator.statistics(),
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            host=platform.node(),
         )
 
     def _final(self, seconds: float, batches: Iterator[PyTree]) -> Measured | None:

@@ -30,7 +30,19 @@ LEVELS = (
         "training",
         "replay",
     },
-    {"launch", "doctor", "listing", "config_file", "arguments", "cli", "__main__", "testing"},
+    {
+        "virtual_host",
+        "virtual_cluster",
+        "hosts",
+        "launch",
+        "doctor",
+        "listing",
+        "config_file",
+        "arguments",
+        "cli",
+        "__main__",
+        "testing",
+    },
 )
 # Pure numerics: these know no other package than the four of `NUMERICS`.
 PURE = LEVELS[1] | {"engine", "strategies", "store"} | (LEVELS[0] - {"config", "config_checks"})

@@ -41,6 +41,7 @@ def _result(rank, **changes):
         ),
         communication=CommunicationStatistics(7, 7, 100, 9, 2, 1, 0.1, 0.2, 0.3),
         peak_rss_bytes=1000 * (rank + 1),
+        host=f"host{rank}",
     )
     return record._replace(**changes)
 
@@ -68,6 +69,7 @@ def test_adds_up_what_workers_report():
     assert summary.staleness_mean == pytest.approx(0.25)
     assert summary.peak_rss_bytes_per_worker == (1000, 2000)
     assert summary.peak_rss_bytes == 2000
+    assert summary.hosts == 2
 
 
 def test_the_result_is_that_of_the_mean_model():

@@ -151,6 +151,7 @@ class RunSummary(NamedTuple):
       update_delay_predicted_seconds: the same in theory, see `layup_jax.staleness`.
       queue_depth_mean: tapes that a backward thread found waiting, its own included.
       tapes_alive_max: most tapes of a worker at once.
+      hosts: machines that the workers ran on; virtual ones count.
     """
 
     algorithm: str
@@ -186,6 +187,7 @@ class RunSummary(NamedTuple):
     update_delay_predicted_seconds: float | None = None
     queue_depth_mean: float | None = None
     tapes_alive_max: int = 1
+    hosts: int = 1
 
 
 Line: TypeAlias = StepRecord | EvaluationRecord | NoteRecord
