@@ -105,8 +105,8 @@ def _in_words(results: Results) -> str:
     return (
         "With an emulated accelerator. One worker 4 times slower: LayUp does "
         f"{results['layup_over_local']:.2f} of the samples a second that three workers and a quarter do "
-        f"without communication, DDP {results['ddp_over_local']:.2f} of what four do; LayUp's accuracy is "
-        f"lower by {results['accuracy_loss']:.4f} than without a straggler. One worker 8 times slower: "
+        f"without communication, DDP {results['ddp_over_local']:.2f} of what four do; LayUp's accuracy "
+        f"is lower by {results['accuracy_loss']:.4f} than without a straggler. With one 8 times slower "
         f"LayUp reaches the target {times} times as fast as DDP."
     )
 

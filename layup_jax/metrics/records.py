@@ -152,6 +152,7 @@ class RunSummary(NamedTuple):
       queue_depth_mean: tapes that a backward thread found waiting, its own included.
       tapes_alive_max: most tapes of a worker at once.
       hosts: machines that the workers ran on; virtual ones count.
+      emulated: whether layers slept to take as long as on another accelerator (`config.emulation`).
     """
 
     algorithm: str
@@ -188,6 +189,7 @@ class RunSummary(NamedTuple):
     queue_depth_mean: float | None = None
     tapes_alive_max: int = 1
     hosts: int = 1
+    emulated: bool = False
 
 
 Line: TypeAlias = StepRecord | EvaluationRecord | NoteRecord

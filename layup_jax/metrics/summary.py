@@ -46,6 +46,7 @@ def print_summary(
 
 def _title(summary: RunSummary) -> str:
     where = f" on {summary.hosts} hosts" if summary.hosts > 1 else ""
+    where += ", emulated accelerator" if summary.emulated else ""
     return f"{summary.algorithm}, {_count(summary.workers, 'worker')}{where}: {summary.status}"
 
 

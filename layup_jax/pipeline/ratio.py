@@ -1,6 +1,6 @@
 """How many forward and how many backward threads: the choice of `threads.ratio="auto"`.
 
-    choice = best(measure_passes(engine, batch), cores=2)
+    choice = best(measure_passes(engine, batch, delays), cores=2)
     choice.ratio, choice.reason                    # Ratio(1, 2, 2), why
 
 The papers leave the best ratio open. The answer here: F forward threads make F / f tapes a second, B
@@ -23,6 +23,7 @@ from typing import NamedTuple
 import jax
 
 from layup_jax.engine.engine import Engine, Moment
+from layup_jax.pipeline.delays import Delays
 from layup_jax.types import PyTree
 
 _MOST_THREADS = 16
@@ -115,12 +116,13 @@ def best(measured: Measured, cores: int, queue: int | None = None) -> Choice:
     return Choice(Ratio(forward, backward, queue or enough_places(forward, backward)), reason)
 
 
-def measure_passes(engine: Engine, batch: PyTree) -> Measured:
+def measure_passes(engine: Engine, batch: PyTree, delays: Delays) -> Measured:
     """Runs a few forward and backward passes on states made for it, on the calling thread.
 
     Args:
       engine: whose functions are compiled and used.
       batch: as in training.
+      delays: are added, without sleeping: they lengthen passes, and leave the cores free.
     """
     states = list(engine.init())
     moment = Moment(0, 0, 0)
@@ -142,7 +144,11 @@ def measure_passes(engine: Engine, batch: PyTree) -> Measured:
     made = [forward()]
     forward_seconds, forward_cores = _median_seconds(forward)
     backward_seconds, backward_cores = _median_seconds(backward)
-    return Measured(forward_seconds, backward_seconds, forward_cores + backward_cores)
+    return Measured(
+        delays.of_forward(forward_seconds),
+        delays.of_backward(backward_seconds),
+        forward_cores + backward_cores,
+    )
 
 
 def _median_seconds(run: Callable[[], PyTree]) -> tuple[float, float]:

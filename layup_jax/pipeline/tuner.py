@@ -1,6 +1,6 @@
 """The ratio of threads under `threads.ratio="auto"`: a choice at the start, and second thoughts.
 
-    tuner = Tuner(measure_passes(engine, batch), cores=2)
+    tuner = Tuner(measure_passes(engine, batch, delays), cores=2)
     tuner.first.ratio, tuner.first.reason          # Ratio(1, 2, 2), why
     choice = tuner.after_step(ratio, clock.now(), passes.times)     # another one, or None
 
