@@ -1,7 +1,7 @@
 """Runs every experiment, one after the other, and writes every table that is made of their results.
 
     python -m experiments.reproduce_all                # hours; replaces all committed results
-    python -m experiments.reproduce_all --smoke        # minutes; shows that all of them run, keeps nothing
+    python -m experiments.reproduce_all --smoke        # minutes; shows that all run, keeps nothing
     python -m experiments.reproduce_all --only mfu,stragglers
 
 What fails is said at the end, and does not keep the others from running; the exit status is then 1.
