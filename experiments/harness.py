@@ -174,7 +174,8 @@ def train(
 
     Args:
       config: path of the configuration, and what is selected in it.
-      overrides: as on the command line; they give the name of the run.
+      overrides: as on the command line; they give the name of the run. "--hosts=virtual" may be one,
+        within `layup_jax.virtual_cluster.virtual_hosts`.
       folder: that all runs of an experiment share, with what they have compiled.
       workers: to start.
       seconds: that training may take; start and end have their own.
