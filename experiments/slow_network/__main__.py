@@ -54,14 +54,18 @@ class Run(NamedTuple):
 
     def __call__(self, method: str, *more: str) -> Measured:
         """Trains one method over the links as they are."""
-        overrides = [f"--config.stop.seconds={self.seconds}", f"--config.seed={self.seed}", *more]
+        overrides = [
+            "--hosts=virtual",
+            f"--config.stop.seconds={self.seconds}",
+            f"--config.seed={self.seed}",
+            *more,
+        ]
         summary = train(
             f"{CONFIG}:{method}",
             overrides,
             folder=self.folder,
             workers=WORKERS,
             seconds=self.seconds,
-            hosts="virtual",
         )
         return measured(summary)
 
