@@ -19,6 +19,7 @@ LEVELS = (
     {
         "task",
         "schedule",
+        "epochs",
         "steps",
         "evaluations",
         "attempts",
