@@ -380,11 +380,9 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
             if callable(items):
                 return dict(items())  # pyright: ignore[reportArgumentType, reportCallIssue]
         elif origin is tuple:
-            item_type = typing.get_args(kind)[0]
-            allowed = (int, float) if item_type is float else (item_type,)
-            items = value if isinstance(value, list | tuple) else (value,)
-            if all(type(item) in allowed for item in items):
-                return tuple(map(item_type, items))
+            items = _items(typing.get_args(kind)[0], value)
+            if items is not None:
+                return items
         elif origin is float and type(value) in (int, float):
             if not math.isfinite(value):
                 raise ConfigError(f"config.{path} must be finite, got {value}; change its value")
@@ -396,3 +394,12 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
         f"config.{path} must be {wanted.replace('NoneType', 'None')}, "
         f"got {value!r} of type {type(value).__name__}; change its value"
     )
+
+
+def _items(kind: type, value: Any) -> tuple[Any, ...] | None:
+    """A tuple of numbers, also from a list or from one number; None if it is none."""
+    allowed = (int, float) if kind is float else (kind,)
+    items = value if isinstance(value, list | tuple) else (value,)
+    if any(type(item) not in allowed for item in items):
+        return None
+    return tuple(kind(item) for item in items)

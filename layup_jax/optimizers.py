@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from layup_jax.config import OptimizerConfig
 from layup_jax.types import Array, PyTree
@@ -45,9 +46,10 @@ def _falling(config: OptimizerConfig, length: int) -> optax.Schedule:
     warmup = config.warmup_steps
     falls = jnp.array([round(fraction * length) for fraction in config.decay_at])
 
-    def rate(count: Array) -> Array:
-        warm = jnp.minimum(1.0, count / warmup) if warmup else 1.0
-        return config.learning_rate * warm * config.decay_factor ** jnp.sum(count >= falls)
+    def rate(count: ArrayLike) -> Array:
+        updates = jnp.asarray(count)
+        warm = jnp.minimum(1.0, updates / warmup) if warmup else 1.0
+        return config.learning_rate * warm * config.decay_factor ** jnp.sum(updates >= falls)
 
     return rate
 

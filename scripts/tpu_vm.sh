@@ -26,11 +26,11 @@ workers=$(tr , '\n' <<<"$hosts" | grep -c .)
 # libtpu would join all hosts of the slice into one system, whose processes must run the same program and die
 # together. With these each host is a system of its own: one process, the first, with all of its chips.
 run=("$root/.venv/bin/mpirun" --host "$hosts" -n "$workers" --map-by ppr:1:node --bind-to none --wdir "$root"
-  --mca btl_tcp_if_exclude 127.0.0.0/8,172.17.0.0/16  # Docker's bridge has one address on all hosts
-  -x TPU_PROCESS_BOUNDS=1,1,1 -x "TPU_CHIPS_PER_PROCESS_BOUNDS=$bounds"
+  --mca btl_tcp_if_exclude "127.0.0.0/8,172.17.0.0/16"  # Docker's bridge has one address on all hosts
+  -x "TPU_PROCESS_BOUNDS=1,1,1" -x "TPU_CHIPS_PER_PROCESS_BOUNDS=$bounds"
   -x "TPU_VISIBLE_CHIPS=$(seq -s, 0 $((chips - 1)))" -x CLOUD_TPU_TASK_ID=0
   -x TPU_PROCESS_ADDRESSES=localhost:8476 -x TPU_PROCESS_PORT=8476
-  -x TPU_WORKER_ID=0 -x TPU_WORKER_HOSTNAMES=localhost -x JAX_PLATFORMS=tpu,cpu
+  -x TPU_WORKER_ID=0 -x TPU_WORKER_HOSTNAMES=localhost -x "JAX_PLATFORMS=tpu,cpu"
   "$root/.venv/bin/layup" train "--config.local_devices=$chips" --config.transport.data_plane=host "$@")
 
 if [[ -n $dry_run ]]; then printf '%q ' "${run[@]}"; echo; else exec "${run[@]}"; fi

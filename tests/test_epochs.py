@@ -92,6 +92,11 @@ def test_epochs_need_a_known_number_of_samples_that_fill_a_batch():
         _planned(CIFAR, 8, 1000)
 
 
+def test_a_warm_up_is_counted_in_one_way():
+    with pytest.raises(ConfigError, match=r"warmup_steps 3 and .warmup_epochs 1.0; set one to 0"):
+        validated({"optimizer": {"warmup_steps": 3, "warmup_epochs": 1}})
+
+
 def test_workers_train_for_their_epochs():
     config = make_config("pairwise", batch_size=10, stop={"steps": None, "epochs": 2})
     run = layup_jax.run_local(make_task(), make_arrays(60), num_workers=2, config=config)

@@ -29,7 +29,7 @@ SIGNATURES = {
     "cifar100_resnet50": _images(input_shape=(32, 32, 3), num_classes=100),
     "imagenet_resnet50": _images(input_shape=(224, 224, 3), num_classes=1000),
     "imdb_lstm": Signature(Kind.LABELLED_TEXTS, (1024,), I32, (), 2, 258),
-    "c4_gpt2": Signature(Kind.DOCUMENTS, (1024,), I32, (1024,), 257, 257),
+    "lm1b_gpt2": Signature(Kind.DOCUMENTS, (1024,), I32, (1024,), 257, 257),
 }
 TINY = {"resnet18": {"width": 8}, "resnet50": {"width": 8}, "lstm": {"width": 8, "units": 4}}
 
@@ -76,7 +76,7 @@ def test_the_network_suits_the_data(name):
         ),
         # 25,000 / 4 = 6,250: 195 batches; 1,950 steps, 39 of warm-up; halfway down the cosine 994.5.
         ("imdb_lstm", 4, 25_000, {39: 1e-3, 1950: 0}),
-        ("c4_gpt2", 8, None, {500: 2e-4, 1000: 4e-4, 13000: 2e-4, 25000: 0}),
+        ("lm1b_gpt2", 8, None, {500: 2e-4, 1000: 4e-4, 13000: 2e-4, 25000: 0}),
     ],
 )
 def test_learning_rates_of_workers(name, workers, samples, rates):
