@@ -20,7 +20,7 @@ def _run(script, *arguments, **environ):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,  # a machine may be busy
     )
 
 
