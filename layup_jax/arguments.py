@@ -15,7 +15,9 @@ from layup_jax.config_file import Override
 from layup_jax.errors import ConfigError, nearest
 
 COMMANDS = ("train", "doctor", "list", "replay")
-_TRAIN_OPTIONS = ("--config", "--workers", "--data_dir", "--overwrite", "--debug", "--help")
+_TRAIN_OPTIONS = (
+    *("--config", "--workers", "--hosts", "--data_dir", "--overwrite", "--debug", "--help"),
+)
 _OVERRIDE = re.compile(r"--config\.([^=]*)(?:=(.*))?", re.DOTALL)
 
 _DESCRIPTION = (
@@ -27,6 +29,7 @@ examples:
   layup list
   layup train --config=configs/digits_layup.py --workers=4
   layup train --config=configs/digits.py:slowmo --workers=4
+  layup train --config=configs/digits_layup.py --hosts=a:4,b:4
   layup replay runs/digits_pd_asgd
   mpirun -n 4 --oversubscribe layup train --config=configs/digits_layup.py
   srun --mpi=pmix -n 16 layup train --config=configs/digits_layup.py
@@ -71,16 +74,17 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, as everything else does."""
 
     def error(self, message: str) -> NoReturn:
+        """Raises a ConfigError."""
         raise ConfigError(f"{message}; see '{self.prog} --help'")
 
 
-def _parser() -> _Parser:
+def _parser() -> Parser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
+    parser = Parser(
         "layup", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw, allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
@@ -99,7 +103,16 @@ def _parser() -> _Parser:
         help="Python file with get_config(), which is given NAME if there is one",
     )
     train.add_argument(
-        "--workers", metavar="N", type=_workers, help="processes to start with mpirun (default: 1)"
+        "--workers",
+        metavar="N",
+        type=_workers,
+        help="processes to start with mpirun (default: 1, with --hosts one for each slot)",
+    )
+    train.add_argument(
+        "--hosts",
+        metavar="HOSTS",
+        help="where to start them: names with their slots such as a,b:2, or an Open MPI hostfile, "
+        "over ssh; or virtual, see scripts/virtual_cluster.sh (default: here)",
     )
     train.add_argument(
         "--data_dir", metavar="DIR", help="folder of the data sets (default: TFDS's)"

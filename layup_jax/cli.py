@@ -24,7 +24,8 @@ from layup_jax.arguments import parse
 from layup_jax.config import RunConfig, validated
 from layup_jax.config_file import Override, load_config, overridden
 from layup_jax.errors import ConfigError, LayupError, PeerFailedError, TransportError
-from layup_jax.host import die_with_parent
+from layup_jax.host import HOSTS_VARIABLE, die_with_parent
+from layup_jax.hosts import Hosts, check_reachable, find_hosts
 
 _LEAVE_SECONDS = 10.0
 
@@ -118,16 +119,31 @@ def _train(options: argparse.Namespace, start: Start) -> int:
     if start.world is not None:
         return _train_in_world(start.world, options)
     config = _configured(options)
-    workers = 1 if options.workers is None else options.workers
-    if workers > 1:
-        _launch(config, workers, start)
+    hosts = None if options.hosts is None else find_hosts(options.hosts)
+    workers = _count_workers(options.workers, hosts)
+    if workers > 1 or hosts is not None:
+        _launch(config, workers, hosts, start)
     launch.mpi_library()
     return _run(config, options.overwrite)
 
 
-def _launch(config: RunConfig, workers: int, start: Start) -> NoReturn:
+def _count_workers(wanted: int | None, hosts: Hosts | None) -> int:
+    slots = 1 if hosts is None else hosts.slots
+    if wanted is not None and hosts is not None and wanted > slots:
+        raise ConfigError(
+            f"--workers must be at most the number of slots of all hosts, {slots}, got {wanted}; "
+            "lower it, or name more hosts or slots"
+        )
+    return slots if wanted is None else wanted
+
+
+def _launch(config: RunConfig, workers: int, hosts: Hosts | None, start: Start) -> NoReturn:
     """Finds what is wrong while one process can say so, then becomes the launcher."""
-    launch.check_pair(launch.find_mpirun(), launch.mpi_library())
+    mpirun = launch.find_mpirun()
+    launch.check_pair(mpirun, launch.mpi_library())
+    if hosts is not None:
+        launch.check_several_hosts(mpirun)
+        check_reachable(hosts)
     import jax
 
     jax.config.update("jax_platforms", "cpu")  # the workers want the accelerators
@@ -135,7 +151,7 @@ def _launch(config: RunConfig, workers: int, start: Start) -> NoReturn:
     from layup_jax import training
 
     training.check(config, workers)
-    launch.become_launcher(workers, [*_own_command(), *start.argv], start.environ)
+    launch.become_launcher(workers, hosts, [*_own_command(), *start.argv], start.environ)
 
 
 def _train_in_world(world: World, options: argparse.Namespace) -> int:
@@ -168,6 +184,11 @@ def _configured_for(world: World, options: argparse.Namespace) -> RunConfig:
         raise ConfigError(
             f"--workers must be the number of processes that mpirun or srun started, {world.size}, "
             f"got {options.workers}; leave --workers out"
+        )
+    if options.hosts is not None and HOSTS_VARIABLE not in os.environ:
+        raise ConfigError(
+            "--hosts is for starting processes, got it in one that mpirun or srun has started; "
+            "leave it out"
         )
     return _configured(options)
 

@@ -207,30 +207,76 @@ class StopConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """When to evaluate the mean model, and the accuracy whose time is reported.
+    """When to evaluate, which model, and the accuracy whose time is reported.
 
     Attributes:
       every_steps: of each worker; 0 evaluates at the end only.
-      target: test accuracy of the mean model, in [0, 1].
+      model: mean | own; what is evaluated while training: the mean model of all workers too, which takes
+        a sum of all parameters over the network and is known once the slowest worker has got there; or
+        each worker's own alone, which sends nothing. At the end it is both.
+      target: test accuracy of the evaluated model, in [0, 1]. Of workers' own models the time is that by
+        which half of the workers had reached it.
     """
 
     every_steps: int = 50
+    model: str = "mean"
     target: float = 0.97
 
 
 @dataclasses.dataclass(frozen=True)
 class DelayConfig:
-    """Artificial stragglers.
+    """Artificial stragglers: some workers are slowed down, or their messages.
 
     Attributes:
-      ranks: that sleep.
-      seconds: in every step, before its forward pass.
-      backward_seconds: in every step, before its backward pass.
+      ranks: whom all of this concerns; "all" for every worker.
+      seconds: slept in every step before its forward pass.
+      backward_seconds: slept in every step before its backward pass.
+      message_seconds: that every message sent takes longer, sums included.
+      pattern: constant | exponential | every; how these seconds are spread over steps and messages: all
+        the same; exponentially distributed with that mean, drawn from `config.seed`; or in full at each
+        `every`-th step or message and not at all in between.
+      every: of the pattern of that name.
+      slowdown: a step takes so many times as long, emulation included, delays not; at least 1.
+      link_mbit: megabits a second that these workers can send, one message after the other; None for no
+        limit.
     """
 
-    ranks: tuple[int, ...] = ()
+    ranks: tuple[int, ...] | str = ()
     seconds: float = 0.0
     backward_seconds: float = 0.0
+    message_seconds: float = 0.0
+    pattern: str = "constant"
+    every: int = 1
+    slowdown: float = 1.0
+    link_mbit: float | None = None
+
+    def concerns(self, rank: int) -> bool:
+        """Whether this worker is among them."""
+        if isinstance(self.ranks, str):
+            return self.ranks == "all"
+        return rank in self.ranks
+
+
+@dataclasses.dataclass(frozen=True)
+class EmulationConfig:
+    """An emulated accelerator: layers take longer than they compute, and leave the cores free meanwhile.
+
+    It shows with few cores how communication overlaps with computation. A segment sleeps for all of its
+    layers that have parameters, so the total does not depend on the partition. Summary and figure of
+    such a run say so.
+
+    Attributes:
+      forward_seconds: slept in a forward pass for each layer with parameters.
+      backward_seconds: likewise in a backward pass, before the update.
+    """
+
+    forward_seconds: float = 0.0
+    backward_seconds: float = 0.0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any."""
+        return self.forward_seconds > 0 or self.backward_seconds > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,6 +340,7 @@ class RunConfig:
     stop: StopConfig = StopConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     delay: DelayConfig = DelayConfig()
+    emulation: EmulationConfig = EmulationConfig()
     host: HostConfig = HostConfig()
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from layup_jax import launch
+from layup_jax import launch, virtual_host
 from layup_jax.errors import TransportError
 from layup_jax.host import allowed_cores, die_with_parent, prepare_host, share_of_cores
 from layup_jax.launch import Mpirun, mpirun_command, mpirun_environment
@@ -88,7 +88,7 @@ def examine() -> tuple[Check, ...]:
         checks += [_plane(mpirun, name) for name in _PLANES]
     else:
         checks += [Check(f"data plane {name}", "not tried", "mend MPI first") for name in _PLANES]
-    return (*checks, _digits())
+    return (*checks, _virtual_hosts(), _digits())
 
 
 def show(checks: Sequence[Check], console: Console) -> None:
@@ -159,6 +159,16 @@ def _fault_tolerance(mpirun: Mpirun) -> Check:
     return Check(
         "fault tolerance", "not in this MPI (not needed)" if done.returncode else "ULFM works"
     )
+
+
+def _virtual_hosts() -> Check:
+    """Whether several hosts could be made on this machine; never missing, for few need them."""
+    try:
+        virtual_host.check_possible()
+    except TransportError as error:
+        reason = _missing("", str(error)).found
+        return Check("virtual hosts", f"not here (seldom needed): {reason}")
+    return Check("virtual hosts", "can be made: scripts/virtual_cluster.sh up 4")
 
 
 def _plane(mpirun: Mpirun, name: str) -> Check:

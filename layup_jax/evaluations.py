@@ -2,6 +2,7 @@
 
 evaluations.ask(step, seconds, store.snapshot())     # contributes, waits for nobody
 evaluations.collect()                                # later: what has become known
+evaluations.look(step, seconds, store.snapshot())    # its own model alone: nothing is sent
 """
 
 from __future__ import annotations
@@ -53,6 +54,11 @@ class Measured(NamedTuple):
     weights: np.ndarray
 
 
+class _Score(NamedTuple):
+    train_seconds: float
+    metric: float
+
+
 class _Asked(NamedTuple):
     step: int
     train_seconds: float
@@ -85,6 +91,8 @@ class Evaluations:
         self._report = report
         self._test = test
         self._asked: deque[_Asked] = deque()
+        self._own_scores: list[_Score] = []
+        self._mean_scores: list[_Score] = []
         self.measured: list[Measured] = []
         self.final_mean: Model | None = None
 
@@ -109,6 +117,14 @@ class Evaluations:
         kept = None if vector is None else jax.tree.map(jnp.copy, model)
         self._asked.append(_Asked(step, train_seconds, kept, own, reduction))
 
+    def look(self, step: int, train_seconds: float, states: Sequence[SegmentState]) -> None:
+        """Evaluates this worker's model and reports it; without test data there is nothing to say."""
+        if self._test is None:
+            return
+        own = self._evaluator(model_of(states), self._test)
+        self._own_scores.append(_Score(train_seconds, own.metric))
+        self._report(EvaluationRecord(self._rank, step, train_seconds, own.metric, own.loss))
+
     def is_due(self) -> bool:
         """Whether `collect` has something to do."""
         return bool(self._asked) and self._asked[0].reduction.ready()
@@ -130,6 +146,15 @@ class Evaluations:
         self._measure(asked, self.final_mean, weights)
         return self.measured[-1]
 
+    def time_to(self, target: float, *, of_mean: bool) -> float | None:
+        """Training seconds until the mean model, or this worker's own, first did so well.
+
+        Returns:
+          None if it never did, or on this rank it is not known.
+        """
+        scores = self._mean_scores if of_mean else self._own_scores
+        return next((each.train_seconds for each in scores if each.metric >= target), None)
+
     def _weights(self, states: Sequence[SegmentState]) -> list[Array]:
         return [self._strategy.weight(state) for state in states]
 
@@ -148,6 +173,9 @@ class Evaluations:
             weights=np.asarray(weights),
         )
         self.measured.append(result)
+        for scores, each in ((self._own_scores, result.own), (self._mean_scores, result.mean)):
+            if each is not None:
+                scores.append(_Score(asked.train_seconds, each.metric))
         self._report(_record(self._rank, result))
 
 

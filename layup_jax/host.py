@@ -29,6 +29,8 @@ _MALLOC = (  # glibc's names in malloc.h: parameter, value
 )
 _ONE_HEAP = (-8, 1)  # M_ARENA_MAX: else what one thread frees is not used by another
 _PR_SET_PDEATHSIG = 1
+HOSTS_VARIABLE = "LAYUP_HOSTS"  # the launcher's word to workers: what --hosts was; empty without it
+VIRTUAL = "virtual"  # the value of it where all hosts are this machine
 _RANK_NAMES = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _SIZE_NAMES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
 
@@ -121,7 +123,12 @@ def prepare_host(
 
 
 def local_place(environ: Mapping[str, str] = os.environ) -> Place:
-    """This worker's place on its machine, from what mpirun or srun set; Place(0, 1) without them."""
+    """This worker's place on its machine, from what mpirun or srun set; Place(0, 1) without them.
+
+    All workers on virtual hosts are on one machine.
+    """
+    if environ.get(HOSTS_VARIABLE) == VIRTUAL:
+        return Place(*(int(environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("RANK", "SIZE")))
     rank = next((int(environ[name]) for name in _RANK_NAMES if name in environ), 0)
     size = next((int(environ[name]) for name in _SIZE_NAMES if name in environ), None)
     if size is None:

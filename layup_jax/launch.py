@@ -1,6 +1,6 @@
 """Starting workers with mpirun, and ending them with whoever started them.
 
-    become_launcher(workers=4, rank_command=[sys.executable, "-m", "layup_jax.cli", "train", ...])
+    become_launcher(4, None, rank_command=[sys.executable, "-m", "layup_jax.cli", "train", ...])
 
     layup train --workers=4          checks everything, then becomes, by exec,
       python -m layup_jax.launch     which is small, keeps mpirun's noise from the user, and starts
@@ -27,7 +27,9 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from layup_jax.errors import LayupError, TransportError
-from layup_jax.host import die_with_parent
+from layup_jax.host import HOSTS_VARIABLE, die_with_parent
+from layup_jax.hosts import Hosts, find_hosts, mpirun_options
+from layup_jax.virtual_host import entering
 
 QUIET_STATUSES = (2, 130)  # the worker has said why, or the user knows
 _GRACE_SECONDS = 20
@@ -40,6 +42,7 @@ _BANNER = re.compile(
 )
 _RACE = re.compile(
     rb"\[[^\]]*\] PMIX ERROR: PMIX_ERR_UNREACH in file |\[warn\] Epoll MOD\(\d+\) on fd \d+ failed"
+    rb"|\[[^\]]*\] plm:ssh: Warning: setpgid"
 )
 _SENTENCE = b"layup: "
 _VENDORS = {"open mpi": "Open MPI", "openrte": "Open MPI", "hydra": "MPICH", "intel": "Intel MPI"}
@@ -113,6 +116,19 @@ def check_pair(mpirun: Mpirun, library: str) -> None:
         )
 
 
+def check_several_hosts(mpirun: Mpirun) -> None:
+    """Refuses an mpirun that does not know `mpirun_options`.
+
+    Raises:
+      TransportError: one sentence.
+    """
+    if mpirun.vendor != "Open MPI" or mpirun.version < (5,):
+        raise TransportError(
+            f"--hosts needs Open MPI 5 or newer, got {mpirun.path} of {mpirun.description}; leave "
+            "--hosts out, and start 'layup train' with that mpirun yourself"
+        )
+
+
 def mpirun_command(mpirun: Mpirun, workers: int, extra: Sequence[str] = ()) -> list[str]:
     """How this mpirun starts workers: unbound (they bind themselves), more than cores if need be."""
     command = [mpirun.path, "-n", str(workers)]
@@ -134,20 +150,30 @@ def mpirun_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return environment
 
 
+def hosts_command(
+    mpirun: Mpirun, workers: int, hosts: Hosts, rank_command: Sequence[str]
+) -> list[str]:
+    """How this mpirun starts workers on hosts; it runs on the first one itself if they are virtual."""
+    options = mpirun_options(hosts, os.environ)
+    inside = entering(hosts.each[0].name) if hosts.is_virtual else []
+    return [*inside, *mpirun_command(mpirun, workers, [*options, *rank_command])]
+
+
 def become_launcher(
-    workers: int, rank_command: Sequence[str], environ: Mapping[str, str]
+    workers: int, hosts: Hosts | None, rank_command: Sequence[str], environ: Mapping[str, str]
 ) -> NoReturn:
     """Replaces this process, and the memory that its checks took, by the launcher.
 
     Args:
       workers: how many, at least 1.
+      hosts: where; None: here.
       rank_command: what each worker executes.
       environ: from before anything was imported that writes to os.environ.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     command = [sys.executable, "-m", "layup_jax.launch", str(workers), *rank_command]
-    os.execve(sys.executable, command, dict(environ))
+    os.execve(sys.executable, command, {**environ, HOSTS_VARIABLE: hosts.text if hosts else ""})
 
 
 class Launcher:
@@ -211,7 +237,8 @@ class Noise:
     """Takes out of mpirun's standard error what the user need not read.
 
     That is: the banner about a status in `QUIET_STATUSES`, all banners once `is_quiet`, lines about
-    messages that mpirun could not give to a worker that had just ended, and a sentence of ours that
+    messages that mpirun could not give to a worker that had just ended, or about a process group that
+    ssh had already made, and a sentence of ours that
     another worker has said already, be it with other numbers.
     """
 
@@ -265,14 +292,20 @@ class Noise:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The launcher's process: number of workers, then what each executes."""
+    """The launcher's process: number of workers, then what each executes; hosts from the environment."""
     workers, *rank_command = sys.argv[1:] if argv is None else argv
     try:
         mpirun = find_mpirun()
+        text = os.environ.get(HOSTS_VARIABLE)
+        hosts = find_hosts(text) if text else None
     except LayupError as error:
         _write_error(f"layup: {error}\n".encode())
         return 2
-    return Launcher(mpirun).run(mpirun_command(mpirun, int(workers), rank_command))
+    if hosts is None:
+        command = mpirun_command(mpirun, int(workers), rank_command)
+    else:
+        command = hosts_command(mpirun, int(workers), hosts, rank_command)
+    return Launcher(mpirun).run(command)
 
 
 def _write_error(text: bytes) -> None:

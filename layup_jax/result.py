@@ -21,13 +21,15 @@ class WorkerResult(NamedTuple):
       train_seconds: from start to last step, evaluation left out.
       wall_seconds: from start until every worker had finished.
       final: evaluation at the end; None after a failure.
-      time_to_target_seconds: of training until the mean model reached the target; rank 0 only.
+      time_to_target_seconds: of training until the evaluated model, the mean one or this worker's,
+        reached the target; of the mean model on rank 0 only.
       staleness_mean: over steps and segments.
       staleness_histogram: for each segment how many updates were 0, 1, 2, ... versions stale.
       schedule: of passes, in words.
       pipeline: what it has measured.
       communication: counts of the communication thread.
       peak_rss_bytes: largest resident memory of the process.
+      host: name of the machine; only the number of different ones is written down.
     """
 
     rank: int
@@ -45,3 +47,4 @@ class WorkerResult(NamedTuple):
     pipeline: PipelineStatistics
     communication: CommunicationStatistics
     peak_rss_bytes: int
+    host: str

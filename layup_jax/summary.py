@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import fmean, median_low
 
 import numpy as np
 
@@ -75,15 +75,26 @@ def summarise(
         peak_rss_bytes=max(each.peak_rss_bytes for each in results),
         peak_rss_bytes_per_worker=tuple(each.peak_rss_bytes for each in results),
         target=config.evaluation.target,
-        time_to_target_seconds=results[0].time_to_target_seconds,
+        time_to_target_seconds=_time_to_target(config, results),
         status="failed" if not whole else "interrupted" if interrupted else "finished",
         failure=failures[0] if failures else None,
         schedule=results[0].schedule,
         staleness_histogram=_added([each.staleness_histogram for each in results]),
         queue_depth_mean=fmean(each.depth_mean for each in queues) if queues else None,
         tapes_alive_max=max(each.pipeline.tapes_alive_max for each in results),
+        hosts=len({each.host for each in results}),
+        emulated=config.emulation.is_set,
         **_pass_times([each.pipeline.times for each in results if each.pipeline.times]),
     )
+
+
+def _time_to_target(config: RunConfig, results: Sequence[WorkerResult]) -> float | None:
+    """Rank 0's where the mean model is evaluated; else when half of the workers had got there."""
+    times = [each.time_to_target_seconds for each in results]
+    if config.evaluation.model == "mean":
+        return times[0]
+    middle = median_low(math.inf if each is None else each for each in times)
+    return middle if math.isfinite(middle) else None
 
 
 def _pass_times(times: Sequence[PassTimes]) -> dict[str, float]:

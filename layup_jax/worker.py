@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+import platform
 import resource
 import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from layup_jax.artificial import configured_delays
 from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
@@ -32,7 +34,7 @@ from layup_jax.host import allowed_cores, jax_platform
 from layup_jax.metrics.records import Line, NoteRecord, StepRecord
 from layup_jax.metrics.sink import Sink
 from layup_jax.models.partition import Partition
-from layup_jax.pipeline.base import Delays, Parts, Pipeline, StepResult, Work
+from layup_jax.pipeline.base import Parts, Pipeline, StepResult, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.pipeline.make import make_pipeline
 from layup_jax.pipeline.ratio import measure_passes
@@ -213,8 +215,7 @@ class Worker:
         return Moment(*self._draws, self._begun)
 
     def _parts(self) -> Parts:
-        delay, rank = self._config.delay, self._transport.rank
-        delays = Delays(delay.seconds, delay.backward_seconds)
+        rank = self._transport.rank
         return Parts(
             engine=self._engine,
             store=self._store,
@@ -222,15 +223,16 @@ class Worker:
             on_update=self._ask,
             settle=self._merger.settle if self._strategy.asks in _COLLECTIVES else None,
             rank=rank,
-            delays=delays if rank in delay.ranks else Delays(),
+            delays=configured_delays(self._config, rank, self._engine.segments),
             recording=self.recording,
         )
 
     def _make_pipeline(self, batch: PyTree) -> Pipeline:
+        parts = self._parts()
         return make_pipeline(
             self._schedule,
-            self._parts(),
-            measure=lambda: measure_passes(self._engine, batch),
+            parts,
+            measure=lambda: measure_passes(self._engine, batch, parts.delays),
             cores=len(allowed_cores()) if jax_platform() == "cpu" else 1,
             on_change=self._note,
         )
@@ -308,8 +310,10 @@ class Worker:
         """What is due between two steps, while no thread computes."""
         if self._asks_now():
             self._merger.settle_all(self._begun)
+            is_mean = self._config.evaluation.model == "mean"
+            evaluate = self._evaluations.ask if is_mean else self._evaluations.look
             with self._clock.paused():
-                self._evaluations.ask(self._begun, self._clock.now(), self._states())
+                evaluate(self._begun, self._clock.now(), self._states())
         if self._evaluations.is_due():
             with self._clock.paused():
                 self._evaluations.collect()
@@ -360,6 +364,7 @@ class Worker:
         wall_seconds: float,
         final: Measured | None = None,
     ) -> WorkerResult:
+        evaluation = self._config.evaluation
         return WorkerResult(
             rank=self._transport.rank,
             interrupted=interrupted,
@@ -369,13 +374,16 @@ class Worker:
             train_seconds=seconds,
             wall_seconds=wall_seconds,
             final=final,
-            time_to_target_seconds=self._time_to_target(),
+            time_to_target_seconds=self._evaluations.time_to(
+                evaluation.target, of_mean=evaluation.model == "mean"
+            ),
             staleness_mean=self._progress.staleness_mean(),
             staleness_histogram=self._progress.staleness_histogram(),
             schedule=self._pipeline.describe(),
             pipeline=self._pipeline.statistics(),
             communication=self._communicator.statistics(),
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            host=platform.node(),
         )
 
     def _final(self, seconds: float, batches: Iterator[PyTree]) -> Measured | None:
@@ -393,12 +401,6 @@ class Worker:
         moment = self._moment()
         final = self._evaluations.finish(lambda mean: self._reestimate(mean, batches, moment))
         return None if self.error is not None else final
-
-    def _time_to_target(self) -> float | None:
-        for each in self._evaluations.measured:
-            if each.mean is not None and each.mean.metric >= self._config.evaluation.target:
-                return each.train_seconds
-        return None
 
 
 def _options(config: RunConfig, strategy: Strategy) -> CommunicationOptions:

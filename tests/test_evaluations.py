@@ -168,3 +168,22 @@ def test_warming_up_compiles_everything(engine, compilations):
         bench.advance()
         bench.workers[0].collect()
     assert compiled == []
+
+
+def test_a_look_measures_the_own_model_and_sends_nothing(engine, bench):
+    first, second = bench.workers
+    states = _states(engine, 0.0)
+    own = engine.evaluator(model_of(states), tiny.features(30))
+    first.look(10, 1.5, states)
+    assert bench.reductions[0].outstanding == 0
+    (record,) = bench.records[0]
+    assert (record.step, record.train_seconds, record.test_accuracy) == (10, 1.5, own.metric)
+    assert (record.mean_test_accuracy, record.consensus_distance) == (None, None)
+    assert first.time_to(own.metric, of_mean=False) == 1.5
+    assert first.time_to(own.metric, of_mean=True) is None
+    for each in (first, second):
+        each.ask(20, 2.5, states)
+    bench.advance()
+    first.finish()
+    assert first.time_to(own.metric, of_mean=True) == 2.5
+    assert first.time_to(1.1, of_mean=False) is None

@@ -20,6 +20,16 @@ from layup_jax.host import (
     [
         ({}, Place(0, 1)),
         ({"OMPI_COMM_WORLD_LOCAL_RANK": "2", "OMPI_COMM_WORLD_LOCAL_SIZE": "4"}, Place(2, 4)),
+        (
+            {
+                "OMPI_COMM_WORLD_LOCAL_RANK": "0",
+                "OMPI_COMM_WORLD_LOCAL_SIZE": "1",
+                "OMPI_COMM_WORLD_RANK": "2",
+                "OMPI_COMM_WORLD_SIZE": "3",
+                "LAYUP_HOSTS": "virtual",
+            },
+            Place(2, 3),
+        ),
         ({"MPI_LOCALRANKID": "1", "MPI_LOCALNRANKS": "2"}, Place(1, 2)),
         (
             {"SLURM_LOCALID": "0", "SLURM_STEP_TASKS_PER_NODE": "4(x2),1", "SLURM_NODEID": "2"},

@@ -1,4 +1,4 @@
-"""The launchers: what they would run, word for word, and one that runs it."""
+"""The launchers: what they would run, word for word."""
 
 import os
 import shlex
@@ -20,7 +20,7 @@ def _run(script, *arguments, **environ):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=600,  # a machine may be busy
+        timeout=60,
     )
 
 
@@ -87,37 +87,3 @@ def test_each_tpu_host_is_a_system_of_its_own():
     wrong = _run("tpu_vm.sh", HOSTS="a", CHIPS="3")
     assert wrong.returncode == 2
     assert "a host must have 1, 4 or 8 chips, found 3" in wrong.stderr
-
-
-def test_a_host_file_is_counted_and_the_environment_goes_along(tmp_path):
-    hosts = tmp_path / "my hosts.txt"
-    hosts.write_text("# two hosts\nnode1 slots=4  # of 8\n\nnode2\n")
-    words = _words("hostfile.sh", "--dry-run", str(hosts), "--config=x", XLA_FLAGS="--a=1 --b")
-    words = words[words.index(MPIRUN) :]
-    assert words[:7] == [MPIRUN, "--hostfile", str(hosts), "-n", "5", "--map-by", "slot"]
-    assert "XLA_FLAGS" in [words[index + 1] for index, word in enumerate(words) if word == "-x"]
-    assert words[-3:] == [LAYUP, "train", "--config=x"]
-    for wrong in (_run("hostfile.sh"), _run("hostfile.sh", str(tmp_path / "absent"))):
-        assert wrong.returncode == 2
-        assert "must be a file of hosts" in wrong.stderr
-    hosts.write_text("# none\n")
-    assert "at least one, got none" in _run("hostfile.sh", str(hosts)).stderr
-
-
-@pytest.mark.mpi
-@pytest.mark.slow
-def test_two_workers_of_a_host_file_train(tmp_path):
-    hosts = tmp_path / "hosts"
-    hosts.write_text("localhost slots=2\n")
-    overrides = ["--config.stop.steps=4", "--config.evaluation.every_steps=0"]
-    done = _run(
-        "hostfile.sh",
-        str(hosts),
-        f"--config={ROOT}/configs/digits_layup.py",
-        f"--config.output={tmp_path}",
-        *overrides,
-        PYTHONPATH=str(ROOT),
-    )
-    assert done.returncode == 0, done.stderr
-    assert "layup, 2 workers: finished" in done.stdout
-    assert (tmp_path / "digits_layup" / "rank1" / "metrics.jsonl").exists()

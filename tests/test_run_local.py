@@ -163,6 +163,23 @@ def test_reports_every_step_and_evaluation(algorithm):
             assert all(0 < least <= most < 2 for least, most in weights)
 
 
+def test_own_models_alone_are_evaluated_while_training():
+    sinks = {rank: [Sink()] for rank in range(3)}
+    config = make_config(evaluation={"every_steps": 3, "model": "own", "target": 0.01})
+    run = layup_jax.run_local(
+        make_task(), endless_batches, num_workers=3, config=config, sinks=sinks
+    )
+    for rank in range(3):
+        *looks, last = sinks[rank][0].of(EvaluationRecord)
+        assert [line.step for line in looks] == [3, 6]
+        assert {(line.mean_test_accuracy, line.consensus_distance) for line in looks} == {
+            (None, None)
+        }
+        assert last.consensus_distance > 0
+    assert run.summary.test_accuracy is not None
+    assert 0 < run.summary.time_to_target_seconds <= run.summary.train_seconds
+
+
 @pytest.mark.parametrize("algorithm", ["local", "pairwise", "push_sum"])
 def test_nobody_waits_for_a_slow_worker(algorithm):
     """Worker 0 gets its third batch only once worker 1 has trained to its end."""

@@ -41,12 +41,13 @@ def _result(rank, **changes):
         ),
         communication=CommunicationStatistics(7, 7, 100, 9, 2, 1, 0.1, 0.2, 0.3),
         peak_rss_bytes=1000 * (rank + 1),
+        host=f"host{rank}",
     )
     return record._replace(**changes)
 
 
-def _summary(*results, algorithm="layup"):
-    config = validated({"strategy": {"name": algorithm}})
+def _summary(*results, algorithm="layup", model="mean"):
+    config = validated({"strategy": {"name": algorithm}, "evaluation": {"model": model}})
     strategy = make_strategy(Setup(config.strategy, optax.sgd(0.1), len(results)))
     return summarise(
         config,
@@ -68,6 +69,7 @@ def test_adds_up_what_workers_report():
     assert summary.staleness_mean == pytest.approx(0.25)
     assert summary.peak_rss_bytes_per_worker == (1000, 2000)
     assert summary.peak_rss_bytes == 2000
+    assert summary.hosts == 2
 
 
 def test_the_result_is_that_of_the_mean_model():
@@ -77,6 +79,15 @@ def test_the_result_is_that_of_the_mean_model():
     assert summary.time_to_target_seconds == 1.25
     assert summary.consensus_distance == pytest.approx(math.sqrt((9 + 16) / 2))
     assert summary.push_sum_weight_error == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [((3.0, 1.0, None, 2.0), 2.0), ((None, 1.0, None, 2.0), 2.0), ((None, 1.0, None, None), None)],
+)
+def test_of_own_models_half_must_have_reached_the_target(times, expected):
+    results = [_result(rank, time_to_target_seconds=time) for rank, time in enumerate(times)]
+    assert _summary(*results, model="own").time_to_target_seconds == expected
 
 
 def test_a_failed_worker_leaves_its_sentence_and_no_result():

@@ -50,12 +50,14 @@ class Job(NamedTuple):
       case: name in CASES.
       rounds: of blocks.
       steps: of a block.
+      settle_steps: of the schedule that chooses its ratio by trial, before the first block.
       seed: of orders and data.
     """
 
     case: str
     rounds: int = 9
     steps: int = 40
+    settle_steps: int = 1200
     seed: int = 0
 
 
@@ -99,6 +101,8 @@ def measure(job: Job) -> dict[str, Any]:
         for partition in PARTITIONS
         for schedule in (REFERENCE, *RATIOS, AUTO)
     }
+    for partition in PARTITIONS:
+        trainers[f"{AUTO} {partition}"].block(job.settle_steps)
     blocks: dict[str, list[dict[str, Any]]] = {name: [] for name in trainers}
     order = random.Random(job.seed)
     for turn in range(job.rounds + 1):
@@ -130,6 +134,7 @@ class Trainer:
         from layup_jax.config import validated
         from layup_jax.engine.engine import Moment
         from layup_jax.pipeline.base import Parts, Work
+        from layup_jax.pipeline.delays import Delays
         from layup_jax.pipeline.make import make_pipeline
         from layup_jax.pipeline.ratio import measure_passes
         from layup_jax.run import choose_partition, prepare
@@ -160,7 +165,7 @@ class Trainer:
         self._pipeline = make_pipeline(
             configured_schedule(config),
             parts,
-            measure=lambda: measure_passes(self._engine, self._batches[0]),
+            measure=lambda: measure_passes(self._engine, self._batches[0], Delays()),
             cores=len(allowed_cores()),
             on_change=self._reasons.append,
         )

@@ -75,7 +75,8 @@ class EvaluationRecord(NamedTuple):
       train_seconds: of training since the start, without the evaluations.
       test_accuracy: of this worker's own model, in [0, 1].
       test_loss: of this worker's own model, mean over the test samples.
-      mean_test_accuracy: of the weighted mean model, in [0, 1]; None except on rank 0.
+      mean_test_accuracy: of the weighted mean model, in [0, 1]; None except on rank 0, and where workers'
+        own models alone are evaluated.
       consensus_distance: L2 norm of this worker's parameters minus the mean model's (0 does not mean
         equal accuracies: batch statistics are not in it); None if the mean model was not known.
     """
@@ -135,8 +136,9 @@ class RunSummary(NamedTuple):
       sent_bytes: sum over workers.
       peak_rss_bytes: greatest over workers.
       peak_rss_bytes_per_worker: by rank.
-      target: test accuracy of the mean model whose time is wanted.
-      time_to_target_seconds: of training; None if it was not reached.
+      target: test accuracy whose time is wanted, of the mean model or of workers' own.
+      time_to_target_seconds: of training until the mean model, or half of the workers' own models, had
+        reached it (`evaluation.model`); None if it was not reached.
       status: finished, interrupted or failed.
       failure: one sentence; None unless status is failed.
       schedule: of forward and backward passes, in words.
@@ -149,6 +151,8 @@ class RunSummary(NamedTuple):
       update_delay_predicted_seconds: the same in theory, see `layup_jax.staleness`.
       queue_depth_mean: tapes that a backward thread found waiting, its own included.
       tapes_alive_max: most tapes of a worker at once.
+      hosts: machines that the workers ran on; virtual ones count.
+      emulated: whether layers slept to take as long as on another accelerator (`config.emulation`).
     """
 
     algorithm: str
@@ -184,6 +188,8 @@ class RunSummary(NamedTuple):
     update_delay_predicted_seconds: float | None = None
     queue_depth_mean: float | None = None
     tapes_alive_max: int = 1
+    hosts: int = 1
+    emulated: bool = False
 
 
 Line: TypeAlias = StepRecord | EvaluationRecord | NoteRecord

@@ -45,7 +45,9 @@ def print_summary(
 
 
 def _title(summary: RunSummary) -> str:
-    return f"{summary.algorithm}, {_count(summary.workers, 'worker')}: {summary.status}"
+    where = f" on {summary.hosts} hosts" if summary.hosts > 1 else ""
+    where += ", emulated accelerator" if summary.emulated else ""
+    return f"{summary.algorithm}, {_count(summary.workers, 'worker')}{where}: {summary.status}"
 
 
 def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:

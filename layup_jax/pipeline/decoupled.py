@@ -31,11 +31,10 @@ from layup_jax.pipeline.base import Parts, PipelineStatistics, StepResult, Work
 from layup_jax.pipeline.devices import Placement
 from layup_jax.pipeline.passes import Passes, Turn
 from layup_jax.pipeline.queue import BoundedQueue, QueueClosed
-from layup_jax.pipeline.ratio import Ratio, Tuner
+from layup_jax.pipeline.ratio import Choice, Ratio
 from layup_jax.pipeline.threaded import Threaded
+from layup_jax.pipeline.tuner import Tuner
 
-_FIRST_LOOK = 50
-_LOOK_EVERY = 500  # steps between two looks at the ratio
 _LOOK_SECONDS = 1.0  # a thread that rests looks again this often, though whoever wants it wakes it
 
 
@@ -104,7 +103,7 @@ class Decoupled(Threaded):
     def run(self, works: Iterable[Work]) -> Iterator[StepResult]:
         """See `Pipeline`; the ratio may change between two results."""
         for result in super().run(works):
-            self._look_at_ratio()
+            self._let_tuner_choose()
             yield result
 
     def describe(self) -> str:
@@ -148,7 +147,7 @@ class Decoupled(Threaded):
             self._tapes.reserve()
             work = self._works.take()
             self._crew.at_step(work.moment.step)
-            self._parts.delays.before_forward()
+            self._parts.delays.before_forward(work.moment.step)
             self._count_tapes(1)
             self._tapes.fill(_Pass(self._passes.forward(work, index), work.samples))
 
@@ -157,7 +156,7 @@ class Decoupled(Threaded):
             self._until_wanted(lambda: index < self._ratio.backward)
             tape, samples = self._tapes.take()
             self._crew.at_step(tape.moment.step)
-            self._parts.delays.before_backward()
+            self._parts.delays.before_backward(tape.moment.step)
             with self._in_order:
                 turn = Turn(next(self._numbers), index)
                 result = self._passes.backward(tape, turn, samples)
@@ -170,20 +169,23 @@ class Decoupled(Threaded):
             self._alive += more
             self._alive_max = max(self._alive_max, self._alive)
 
-    def _look_at_ratio(self) -> None:
-        """Lets the tuner see what was measured, now and then."""
+    def _let_tuner_choose(self) -> None:
         self._results_seen += 1
-        seen, times = self._results_seen, self._passes.times()
-        is_time = seen == _FIRST_LOOK or seen % _LOOK_EVERY == 0
-        if self._options.tuner is None or times is None or not is_time:
+        if self._options.tuner is None:
             return
-        choice = self._options.tuner.look_again(
-            self._ratio, times.forward_seconds, times.backward_seconds
+        choice = self._options.tuner.after_step(
+            self._ratio, self._parts.clock.now(), self._passes.times
         )
-        if choice is not None:
-            with self._changed:
-                self._ratio = choice.ratio
-                self._changed.notify_all()
-            self._tapes.resize(choice.ratio.queue)
-            self._start()
-            self._on_change(f"step {seen}: {choice.reason}")
+        if choice is None:
+            return
+        if choice.ratio != self._ratio:
+            self._change(choice)
+        if choice.reason is not None:
+            self._on_change(f"step {self._results_seen}: {choice.reason}")
+
+    def _change(self, choice: Choice) -> None:
+        with self._changed:
+            self._ratio = choice.ratio
+            self._changed.notify_all()
+        self._tapes.resize(choice.ratio.queue)
+        self._start()

@@ -13,8 +13,9 @@ from layup_jax.pipeline.base import Parts, Pipeline
 from layup_jax.pipeline.decoupled import Decoupled, DecoupledOptions
 from layup_jax.pipeline.devices import Placement
 from layup_jax.pipeline.interleaved import Interleaved
-from layup_jax.pipeline.ratio import Measured, Ratio, Tuner
+from layup_jax.pipeline.ratio import Measured, Ratio
 from layup_jax.pipeline.shared import Shared, SharedOptions
+from layup_jax.pipeline.tuner import Tuner
 
 
 class Schedule(NamedTuple):

@@ -1,8 +1,7 @@
 """How many forward and how many backward threads: the choice of `threads.ratio="auto"`.
 
-    tuner = Tuner(measure_passes(engine, batch), cores=2)
-    tuner.first.ratio, tuner.first.reason          # Ratio(1, 2, 1), why
-    tuner.look_again(ratio, forward_seconds, backward_seconds)     # a better one, or None
+    choice = best(measure_passes(engine, batch, delays), cores=2)
+    choice.ratio, choice.reason                    # Ratio(1, 2, 2), why
 
 The papers leave the best ratio open. The answer here: F forward threads make F / f tapes a second, B
 backward threads use up B / b, and C cores do at most C / (f + b) steps a second (f, b: seconds of a pass
@@ -24,11 +23,11 @@ from typing import NamedTuple
 import jax
 
 from layup_jax.engine.engine import Engine, Moment
+from layup_jax.pipeline.delays import Delays
 from layup_jax.types import PyTree
 
 _MOST_THREADS = 16
 _ENOUGH = 0.97  # of the most that any ratio can do
-_WORTH_CHANGING = 1.1
 _REPEATS = 7
 
 
@@ -39,15 +38,20 @@ class Ratio(NamedTuple):
     backward: int
     queue: int
 
+    @property
+    def threads(self) -> str:
+        """Of each kind, as configurations name them."""
+        return f"{self.forward}:{self.backward}"
+
     def __str__(self) -> str:
-        return f"{self.forward}:{self.backward}, queue {self.queue}"
+        return f"{self.threads}, queue {self.queue}"
 
 
 class Choice(NamedTuple):
-    """A ratio, and in words why."""
+    """A ratio, and in words why; None for one that is only tried."""
 
     ratio: Ratio
-    reason: str
+    reason: str | None = None
 
 
 class Measured(NamedTuple):
@@ -73,6 +77,11 @@ def predicted(measured: Measured, cores: int, forward: int, backward: int) -> fl
     )
 
 
+def most_threads(cores: int) -> int:
+    """Of both kinds together, that are thought of."""
+    return min(_MOST_THREADS, 2 * cores + 2)
+
+
 def enough_places(forward: int, backward: int) -> int:
     """A place for each forward thread to work for, and a tape for each backward thread to find."""
     return max(forward, backward)
@@ -86,7 +95,7 @@ def best(measured: Measured, cores: int, queue: int | None = None) -> Choice:
       cores: C.
       queue: places; None is `enough_places`.
     """
-    most = min(_MOST_THREADS, 2 * cores + 2)
+    most = most_threads(cores)
     ratios = [
         (forward, backward)
         for forward in range(1, most)
@@ -107,48 +116,13 @@ def best(measured: Measured, cores: int, queue: int | None = None) -> Choice:
     return Choice(Ratio(forward, backward, queue or enough_places(forward, backward)), reason)
 
 
-class Tuner:
-    """The choice at the start, and second thoughts. Threads: one.
-
-    Attributes:
-      first: the choice at the start.
-    """
-
-    def __init__(self, measured: Measured, cores: int, queue: int | None = None):
-        """Takes what was measured before anything ran beside it, and what `best` does."""
-        self._measured = measured
-        self._cores = cores
-        self._queue = queue
-        self.first = best(measured, cores, queue)
-
-    def look_again(
-        self, ratio: Ratio, forward_seconds: float, backward_seconds: float
-    ) -> Choice | None:
-        """A ratio that promises at least a tenth more, given what passes take while they run.
-
-        Args:
-          ratio: in use.
-          forward_seconds: mean of a pass, with everything that runs beside it.
-          backward_seconds: likewise; what both share of waiting for cores cancels, for they are used for
-            their ratio only.
-        """
-        alone = self._measured.forward_seconds + self._measured.backward_seconds
-        share = forward_seconds / (forward_seconds + backward_seconds)
-        measured = self._measured._replace(
-            forward_seconds=alone * share, backward_seconds=alone * (1 - share)
-        )
-        choice = best(measured, self._cores, self._queue)
-        now = predicted(measured, self._cores, ratio.forward, ratio.backward)
-        then = predicted(measured, self._cores, choice.ratio.forward, choice.ratio.backward)
-        return choice if then >= _WORTH_CHANGING * now else None
-
-
-def measure_passes(engine: Engine, batch: PyTree) -> Measured:
+def measure_passes(engine: Engine, batch: PyTree, delays: Delays) -> Measured:
     """Runs a few forward and backward passes on states made for it, on the calling thread.
 
     Args:
       engine: whose functions are compiled and used.
       batch: as in training.
+      delays: are added, without sleeping: they lengthen passes, and leave the cores free.
     """
     states = list(engine.init())
     moment = Moment(0, 0, 0)
@@ -170,7 +144,11 @@ def measure_passes(engine: Engine, batch: PyTree) -> Measured:
     made = [forward()]
     forward_seconds, forward_cores = _median_seconds(forward)
     backward_seconds, backward_cores = _median_seconds(backward)
-    return Measured(forward_seconds, backward_seconds, forward_cores + backward_cores)
+    return Measured(
+        delays.of_forward(forward_seconds),
+        delays.of_backward(backward_seconds),
+        forward_cores + backward_cores,
+    )
 
 
 def _median_seconds(run: Callable[[], PyTree]) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import run_transport_suite
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(run_transport_suite.__file__)
-PLANES = ("host", "mpi4jax")
+PLANES = ("host", "mpi4jax", "slow")
 TIMEOUT_SECONDS = 100
 
 

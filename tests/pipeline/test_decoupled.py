@@ -143,28 +143,30 @@ def test_with_collectives_backward_passes_go_one_at_a_time_in_order():
 
 
 class OneChange:
-    """A tuner that wants other threads at its first look."""
+    """A tuner that wants other threads after 50 steps, and only tries them for ten."""
 
-    def __init__(self, choice):
-        self.choice = choice
-        self.looks = []
+    def __init__(self, ratio):
+        self.ratio = ratio
+        self.seen = []
 
-    def look_again(self, ratio, forward_seconds, backward_seconds):
-        self.looks.append(ratio)
-        assert min(forward_seconds, backward_seconds) > 0
-        return self.choice if len(self.looks) == 1 else None
+    def after_step(self, ratio, now, times):
+        found = times()
+        assert min(now, found.forward_seconds, found.backward_seconds) > 0
+        self.seen.append(ratio)
+        trial = {40: Choice(self.ratio), 50: Choice(self.ratio, "because")}
+        return trial.get(len(self.seen))
 
 
 @pytest.mark.parametrize("after", [Ratio(1, 3, 3), Ratio(1, 1, 1)])
 def test_a_tuner_changes_threads_while_they_run(after):
-    tuner, reasons = OneChange(Choice(after, "because")), []
+    tuner, reasons = OneChange(after), []
     options = DecoupledOptions(Ratio(2, 2, 2), tuner)
     bench = Bench(tiny_engine(), lambda parts: Decoupled(parts, options, reasons.append))
     bench.train(49)
-    assert (tuner.looks, reasons) == ([], [])
-    assert len(bench.train(460, first=49)) == 460
+    assert (tuner.seen, reasons) == ([Ratio(2, 2, 2)] * 40 + [after] * 9, [])
+    assert len(bench.train(60, first=49)) == 60
     bench.pipeline.close()
-    assert tuner.looks == [Ratio(2, 2, 2), after]
+    assert set(tuner.seen[40:]) == {after}
     assert reasons == ["step 50: because"]
     assert bench.pipeline.describe() == f"decoupled {after}, stored weights"
 

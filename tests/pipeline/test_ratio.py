@@ -1,4 +1,4 @@
-"""The choice of threads: the fewest that do nearly as much as any, and second thoughts."""
+"""The choice of threads: the fewest that do nearly as much as any."""
 
 import pytest
 import tiny
@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schedules import tiny_engine
 
-from layup_jax.pipeline.ratio import Measured, Ratio, Tuner, best, measure_passes, predicted
+from layup_jax.pipeline.delays import Delays, Emulated, Timer
+from layup_jax.pipeline.ratio import Measured, best, measure_passes, predicted
 
 
 def _alone(forward, backward):
@@ -58,18 +59,22 @@ def test_no_ratio_promises_more_than_a_few_per_cent_more(forward, backward, core
     assert found <= cores / (forward + backward) * (1 + 1e-9)
 
 
-def test_looking_again_changes_only_what_is_worth_it():
-    tuner = Tuner(_alone(1.0, 1.0), cores=2)
-    assert tuner.first.ratio == Ratio(1, 1, 1)
-    assert tuner.look_again(Ratio(1, 1, 1), 3.0, 3.1) is None
-    changed = tuner.look_again(Ratio(1, 1, 1), 0.1, 0.2)
-    assert changed.ratio == Ratio(1, 2, 2)
-    assert tuner.look_again(Ratio(1, 2, 2), 0.1, 0.2) is None
-
-
 def test_measures_both_passes_and_keeps_nothing():
-    measured = measure_passes(tiny_engine(), tiny.features())
+    measured = measure_passes(tiny_engine(), tiny.features(), Delays())
     assert measured.forward_seconds > 0
     assert measured.backward_seconds > 0
     least = measured.forward_seconds + measured.backward_seconds
     assert measured.core_seconds >= least * (1 - 1e-9)
+
+
+def test_artificial_time_lengthens_passes_but_takes_no_core():
+    emulated = Emulated((10.0, 0.0, 20.0, 30.0), (100.0, 0.0, 200.0, 300.0))
+    delays = Delays(emulated=emulated, slowdown=2.0, timer=Timer(sleep=_never))
+    measured = measure_passes(tiny_engine(), tiny.features(), delays)
+    assert 2 * 60 < measured.forward_seconds < 2 * 70
+    assert 2 * 600 < measured.backward_seconds < 2 * 610
+    assert 0 < measured.core_seconds < 20
+
+
+def _never(seconds):
+    raise AssertionError(f"slept {seconds} s to measure")

@@ -1,0 +1,95 @@
+"""What experiments with emulated accelerators share: their methods, and what is kept of a run.
+
+measured(summary)             # Measured(samples_per_second=..., time_to_target_seconds=..., ...)
+medians(rounds)               # of all runs of a method
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from layup_jax.metrics.records import RunSummary
+
+CONFIG = "configs/emulated.py"
+WORKERS = 4
+TITLE = "emulated accelerator"
+LABELS = {
+    "local": "no communication",
+    "layup": "LayUp, pairwise",
+    "pd_asgd": "PD-ASGD, pairwise",
+    "a2cid2": "A2CiD2, ring",
+    "ad_psgd": "AD-PSGD, ring",
+    "gosgd": "GoSGD",
+    "co2": "CO2",
+    "diloco": "DiLoCo",
+    "local_sgd": "LocalSGD",
+    "slowmo": "SlowMo",
+    "ddp": "DDP",
+}
+
+
+class Measured(NamedTuple):
+    """Of one run.
+
+    Attributes:
+      samples_per_second: of all workers together.
+      time_to_target_seconds: of training until half of the workers' own models had reached the target;
+        None if they did not.
+      test_accuracy: of the mean model at the end.
+      sent_bytes_per_sample: parameters and weights, without protocol messages.
+    """
+
+    samples_per_second: float
+    time_to_target_seconds: float | None
+    test_accuracy: float | None
+    sent_bytes_per_sample: float
+
+
+def measured(summary: RunSummary) -> Measured:
+    """What is kept of a finished run."""
+    return Measured(
+        samples_per_second=summary.samples_per_second,
+        time_to_target_seconds=summary.time_to_target_seconds,
+        test_accuracy=summary.test_accuracy,
+        sent_bytes_per_sample=summary.sent_bytes / summary.samples_total,
+    )
+
+
+def time_of(run: Measured) -> float:
+    """Seconds to the target; infinite if it was not reached."""
+    return math.inf if run.time_to_target_seconds is None else run.time_to_target_seconds
+
+
+def medians(runs: Sequence[Measured]) -> dict[str, Any]:
+    """Of each number over rounds; None for a time that is not reached in half of them."""
+    found = {
+        name: statistics.median(getattr(run, name) for run in runs)
+        for name in ("samples_per_second", "test_accuracy", "sent_bytes_per_sample")
+    }
+    seconds = statistics.median(map(time_of, runs))
+    return {
+        **found,
+        "time_to_target_seconds": seconds if math.isfinite(seconds) else None,
+        "rounds": [run._asdict() for run in runs],
+    }
+
+
+def speed_ratio(above: Sequence[Measured], below: Sequence[Measured]) -> float:
+    """Samples a second of one method over those of another: the median over rounds."""
+    return statistics.median(
+        a.samples_per_second / b.samples_per_second for a, b in zip(above, below, strict=True)
+    )
+
+
+def time_ratio(faster: Sequence[Measured], slower: Sequence[Measured]) -> float | None:
+    """How many times as fast one method reaches the target; the median over rounds.
+
+    Returns:
+      None where either did not reach it in a round.
+    """
+    pairs = [(time_of(a), time_of(b)) for a, b in zip(faster, slower, strict=True)]
+    ratios = [b / a for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
+    return statistics.median(ratios) if len(ratios) == len(pairs) else None

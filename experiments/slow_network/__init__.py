@@ -1,0 +1,1 @@
+"""Training over slow links: four virtual hosts on one machine, accelerators emulated."""

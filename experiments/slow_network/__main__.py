@@ -1,0 +1,158 @@
+"""How fast each method trains over slow links: four virtual hosts, accelerators emulated.
+
+    python -m experiments.slow_network --out experiments/slow_network/results
+
+Each run is `layup train --config=configs/emulated.py:NAME --hosts=virtual`. Periods of the methods that
+average now and then are first tuned at the headline rate. Needs root on Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.emulated import (
+    CONFIG,
+    WORKERS,
+    Measured,
+    measured,
+    medians,
+    speed_ratio,
+    time_of,
+    time_ratio,
+)
+from experiments.harness import Experiment, arguments, main, paired_rounds, train
+from experiments.slow_network.plot import EFFICIENT, HEADLINE, METHODS, PICTURES, RATES
+from layup_jax.virtual_cluster import Cluster, virtual_hosts
+
+PERIODS = (4, 8, 16, 32)
+_UNLIMITED = "unlimited"
+_RUN_SECONDS = 120.0  # of training at most; DDP needs most of it at the headline rate
+_OTHER_ROUNDS = 1
+
+Rounds = Mapping[str, Sequence[Measured]]
+
+
+class Run(NamedTuple):
+    """What all runs of the experiment have in common.
+
+    Attributes:
+      folder: of what they write and have compiled.
+      seconds: of training at most.
+      seed: of the first round.
+    """
+
+    folder: Path
+    seconds: float
+    seed: int
+
+    def __call__(self, method: str, *more: str) -> Measured:
+        """Trains one method over the links as they are."""
+        overrides = [f"--config.stop.seconds={self.seconds}", f"--config.seed={self.seed}", *more]
+        summary = train(
+            f"{CONFIG}:{method}",
+            overrides,
+            folder=self.folder,
+            workers=WORKERS,
+            seconds=self.seconds,
+            hosts="virtual",
+        )
+        return measured(summary)
+
+
+def measure(options: argparse.Namespace) -> Mapping[str, Any]:
+    """Tunes, then runs all methods at all rates."""
+    with (
+        tempfile.TemporaryDirectory(prefix="layup-slow-network-") as folder,
+        virtual_hosts(WORKERS) as cluster,
+    ):
+        run = Run(Path(folder), options.seconds, options.seed)
+        cluster.limit(HEADLINE)
+        tried = tune(run, options.periods)
+        periods = {method: best_period(runs) for method, runs in tried.items()}
+        rates = {rate: _at_rate(cluster, rate, run, periods, options) for rate in options.rates}
+    return {
+        **headline(rates[HEADLINE]),
+        "periods": periods,
+        "tuning": {
+            method: {str(period): found._asdict() for period, found in runs.items()}
+            for method, runs in tried.items()
+        },
+        "rates": {rate: summarise(rounds) for rate, rounds in rates.items()},
+        "workers": WORKERS,
+        "run_seconds": options.seconds,
+    }
+
+
+def tune(run: Callable[..., Measured], periods: Sequence[int]) -> dict[str, dict[int, Measured]]:
+    """One run of each method that has a period with each of these, at the present rate."""
+    return {
+        method: {period: run(method, *_period(period)) for period in periods}
+        for method in EFFICIENT
+    }
+
+
+def best_period(runs: Mapping[int, Measured]) -> int:
+    """That reaches the target first; of those that do not reach it the one with the best accuracy."""
+    return min(runs, key=lambda period: (time_of(runs[period]), -(runs[period].test_accuracy or 0)))
+
+
+def headline(rounds: Rounds) -> dict[str, float | None]:
+    """LayUp's three numbers at one rate: speed over no communication, then times to the target.
+
+    The best of the communication-efficient methods is that with the least median time.
+    """
+    best = min(EFFICIENT, key=lambda method: statistics.median(map(time_of, rounds[method])))
+    return {
+        "layup_over_local": speed_ratio(rounds["layup"], rounds["local"]),
+        "layup_over_ddp": time_ratio(rounds["layup"], rounds["ddp"]),
+        "layup_over_best_communication_efficient": time_ratio(rounds["layup"], rounds[best]),
+    }
+
+
+def summarise(rounds: Rounds) -> dict[str, Any]:
+    """Medians of each method, and its speed over that without communication."""
+    return {
+        method: {**medians(runs), "over_local": speed_ratio(runs, rounds["local"])}
+        for method, runs in rounds.items()
+    }
+
+
+def _at_rate(
+    cluster: Cluster,
+    rate: str,
+    run: Run,
+    periods: Mapping[str, int],
+    options: argparse.Namespace,
+) -> dict[str, list[Measured]]:
+    cluster.limit(None if rate == _UNLIMITED else rate)
+    sys.stderr.write(f"links: {rate}\n")
+    rounds = options.rounds if rate == HEADLINE else min(options.rounds, _OTHER_ROUNDS)
+    measures = {
+        method: partial(run, method, *(_period(periods[method]) if method in periods else ()))
+        for method in METHODS
+    }
+    return paired_rounds(measures, rounds=rounds, seed=options.seed)
+
+
+def _period(steps: int) -> tuple[str, ...]:
+    return (f"--config.strategy.period={steps}",)
+
+
+def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
+    options.seconds = 2.0 if options.smoke else _RUN_SECONDS
+    options.rates = (HEADLINE,) if options.smoke else RATES
+    options.periods = PERIODS[:1] if options.smoke else PERIODS
+    if options.smoke:
+        options.rounds = 1
+    return measure(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Experiment(arguments("slow_network", __doc__, rounds=3), _measure, PICTURES)))

@@ -1,0 +1,97 @@
+"""The figure and the table of training over slow links, from results.json alone.
+
+python -m experiments.slow_network.plot experiments/slow_network/results
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.emulated import LABELS, TITLE
+from experiments.report import BAR_LOOKS, INK, Pictures, Results, markdown, redraw
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADLINE = "200mbit"
+RATES = ("100mbit", HEADLINE, "1gbit", "unlimited")
+METHODS = (
+    "local",
+    "layup",
+    "a2cid2",
+    "ad_psgd",
+    "gosgd",
+    "co2",
+    "diloco",
+    "local_sgd",
+    "slowmo",
+    "ddp",
+)
+EFFICIENT = ("co2", "diloco", "local_sgd", "slowmo")
+_HEIGHT = 0.2
+
+
+def draw(results: Results, figure: Figure) -> None:
+    """Speed over no communication, and time to the target, a bar for each rate."""
+    speeds, times = figure.subplots(1, 2, sharey=True)
+    rates = [rate for rate in RATES if rate in results["rates"]]
+    for group, rate in enumerate(rates):
+        for row, method in enumerate(METHODS):
+            each = results["rates"][rate][method]
+            at = row + (group - (len(rates) - 1) / 2) * _HEIGHT
+            look = {**BAR_LOOKS[group % len(BAR_LOOKS)], "label": None if row else rate}
+            speeds.barh(at, each["over_local"], 0.9 * _HEIGHT, **look)
+            times.barh(at, each["time_to_target_seconds"] or 0, 0.9 * _HEIGHT, **look)
+            if each["time_to_target_seconds"] is None:
+                times.annotate("not reached", (0, at), va="center", fontsize=6, color=INK)
+    speeds.set_yticks(range(len(METHODS)), [LABELS[name] for name in METHODS], fontsize=8)
+    speeds.invert_yaxis()
+    speeds.set(xlabel="samples/s over no communication", title=f"{TITLE}: speed")
+    times.set(xlabel="training time to accuracy 0.97 (s)", title=f"{TITLE}: time to target")
+    times.legend(title="links", loc="best")
+    for axes in (speeds, times):
+        axes.grid(visible=False, axis="y")
+        axes.grid(visible=True, axis="x")
+
+
+def table(results: Results) -> str:
+    """One row for each method, two columns for each rate, then the three ratios."""
+    rates = [rate for rate in RATES if rate in results["rates"]]
+    header = ["method", "period"]
+    for rate in rates:
+        header += [f"{rate}: over local", "s to 0.97"]
+    rows = []
+    for method in METHODS:
+        row = [LABELS[method], str(results["periods"].get(method, ""))]
+        for rate in rates:
+            each = results["rates"][rate][method]
+            row += [f"{each['over_local']:.2f}", _seconds(each["time_to_target_seconds"])]
+        rows.append(row)
+    return f"{markdown(header, rows)}\n\n{_in_words(results)}"
+
+
+def _in_words(results: Results) -> str:
+    rounds = len(results["rates"][HEADLINE]["layup"]["rounds"])
+    return (
+        f"At {HEADLINE}, with an emulated accelerator: LayUp's samples/s over no communication "
+        f"{results['layup_over_local']:.2f}; in time to the target over DDP "
+        f"{_times(results['layup_over_ddp'])}, over the best of CO2, DiLoCo, LocalSGD and SlowMo, each "
+        f"with its tuned period, {_times(results['layup_over_best_communication_efficient'])} "
+        f"(medians of {rounds} paired round{'s' * (rounds > 1)})."
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "not reached" if value is None else f"{value:.1f}"
+
+
+def _times(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.2f}"
+
+
+PICTURES = Pictures(Path(__file__).parent, draw, table)
+
+if __name__ == "__main__":
+    sys.exit(redraw(PICTURES))

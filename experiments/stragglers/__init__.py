@@ -1,0 +1,1 @@
+"""Training with one slow worker, or with messages that are late: accelerators emulated."""

@@ -1,0 +1,138 @@
+"""What a slow worker, or late messages, cost each method: four workers, accelerators emulated.
+
+    python -m experiments.stragglers --out experiments/stragglers/results
+
+Each run is `layup train --config=configs/emulated.py:NAME` with a smaller network, so that computation
+takes little of the cores; all runs train on the same number of samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from experiments.emulated import (
+    CONFIG,
+    WORKERS,
+    Measured,
+    measured,
+    medians,
+    speed_ratio,
+    time_ratio,
+)
+from experiments.harness import Experiment, arguments, main, paired_rounds, train
+from experiments.stragglers.plot import MESSAGE_SECONDS, METHODS, PICTURES, SLOWDOWNS
+
+_SLOW_RANK = WORKERS - 1
+_SAMPLES = 12_800  # of all workers: 100 steps each where all are alike
+_RUN_SECONDS = 120.0
+_SMALL = (
+    "--config.model.options.width=256",
+    "--config.emulation.forward_seconds=0.004",
+    "--config.emulation.backward_seconds=0.008",
+    "--config.stop.steps=1000000",
+)
+
+Cases = Mapping[str, Mapping[str, Sequence[Measured]]]
+
+
+def measure(options: argparse.Namespace) -> Mapping[str, Any]:
+    """All methods under all delays, in turn within a round."""
+    with tempfile.TemporaryDirectory(prefix="layup-stragglers-") as folder:
+        run = partial(_run, Path(folder), options)
+        slow = {value: _slowdown(value) for value in options.slowdowns}
+        late = {value: _lateness(value) for value in options.message_seconds if value}
+        measures = {
+            (kind, value, method): partial(run, method, overrides)
+            for kind, cases in (("slow", slow), ("late", late))
+            for value, overrides in cases.items()
+            for method in METHODS
+        }
+        rounds = paired_rounds(measures, rounds=options.rounds, seed=options.seed)
+    slowdowns = {str(value): _of(rounds, "slow", value) for value in slow}
+    none = str(min(slow))
+    lateness = {"0": slowdowns[none], **{str(value): _of(rounds, "late", value) for value in late}}
+    return {
+        **headline(slowdowns),
+        "slowdowns": summarise(slowdowns, none),
+        "message_seconds": summarise(lateness, "0"),
+        "workers": WORKERS,
+        "samples": options.samples,
+    }
+
+
+def headline(cases: Cases) -> dict[str, float | None]:
+    """The four numbers, from the runs with a slowdown of 1, 4 and 8.
+
+    `layup_over_local` is over what all workers would do that each keep their own pace.
+    """
+    plain, slow, slower = cases["1"], cases["4"], cases["8"]
+    pace = (WORKERS - 1 + 1 / 4) / WORKERS
+    return {
+        "layup_over_local": speed_ratio(slow["layup"], plain["local"]) / pace,
+        "ddp_over_local": speed_ratio(slow["ddp"], plain["local"]),
+        "layup_over_ddp_at_8x": time_ratio(slower["layup"], slower["ddp"]),
+        "accuracy_loss": _accuracy(plain["layup"]) - _accuracy(slow["layup"]),
+    }
+
+
+def summarise(cases: Cases, none: str) -> dict[str, Any]:
+    """Medians by case and method, and speed over that without communication and without delays."""
+    return {
+        value: {
+            method: {**medians(runs), "over_local": speed_ratio(runs, cases[none]["local"])}
+            for method, runs in methods.items()
+        }
+        for value, methods in cases.items()
+    }
+
+
+def _accuracy(runs: Sequence[Measured]) -> float:
+    return statistics.median(run.test_accuracy or 0.0 for run in runs)
+
+
+def _of(rounds: Mapping[Any, Any], kind: str, value: float) -> dict[str, Sequence[Measured]]:
+    return {method: rounds[kind, value, method] for method in METHODS}
+
+
+def _slowdown(times: int) -> tuple[str, ...]:
+    if times == 1:
+        return ()
+    return (f"--config.delay.ranks=({_SLOW_RANK},)", f"--config.delay.slowdown={times}")
+
+
+def _lateness(seconds: float) -> tuple[str, ...]:
+    return (
+        "--config.delay.ranks=all",
+        f"--config.delay.message_seconds={seconds}",
+        "--config.delay.pattern=exponential",
+    )
+
+
+def _run(folder: Path, options: argparse.Namespace, method: str, delays: Sequence[str]) -> Measured:
+    end = (f"--config.stop.samples={options.samples}", f"--config.stop.seconds={_RUN_SECONDS}")
+    overrides = [*_SMALL, *end, f"--config.seed={options.seed}", *delays]
+    summary = train(
+        f"{CONFIG}:{method}", overrides, folder=folder, workers=WORKERS, seconds=_RUN_SECONDS
+    )
+    return measured(summary)
+
+
+def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
+    options.samples = 256 if options.smoke else _SAMPLES
+    options.slowdowns = SLOWDOWNS
+    options.message_seconds = MESSAGE_SECONDS[:1] if options.smoke else MESSAGE_SECONDS
+    if options.smoke:
+        options.rounds = 1
+        options.slowdowns = (1, 4, 8)
+    return measure(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Experiment(arguments("stragglers", __doc__, rounds=2), _measure, PICTURES)))
