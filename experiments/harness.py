@@ -50,14 +50,17 @@ class Experiment(NamedTuple):
     pictures: report.Pictures
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
+
     def error(self, message: str) -> NoReturn:
+        """Raises ExperimentError."""
         raise ExperimentError(f"{message}; see 'python -m {self.prog} --help'")
 
 
 def arguments(name: str, description: str | None, *, rounds: int) -> argparse.ArgumentParser:
     """The options that all experiments have: out, smoke, rounds, seed."""
-    parser = _Parser(f"experiments.{name}", description=description, allow_abbrev=False)
+    parser = Parser(f"experiments.{name}", description=description, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for results.json")
     parser.add_argument("--smoke", action="store_true", help="small, short, and proves nothing")
@@ -171,7 +174,8 @@ def train(
 
     Args:
       config: path of the configuration, and what is selected in it.
-      overrides: as on the command line; they give the name of the run.
+      overrides: as on the command line; they give the name of the run. "--hosts=virtual" may be one,
+        within `layup_jax.virtual_cluster.virtual_hosts`.
       folder: that all runs of an experiment share, with what they have compiled.
       workers: to start.
       seconds: that training may take; start and end have their own.

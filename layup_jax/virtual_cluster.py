@@ -163,27 +163,32 @@ def parse_rate(text: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """The command; see scripts/virtual_cluster.sh."""
     try:
-        options = _parser().parse_args(argv)
-        slow = dict(options.slow) if "slow" in options else {}
-        if options.command == "up":
-            up(options.num_hosts, options.rate, slow)
-        elif options.command == "limit":
-            Cluster(_count_hosts()).limit(options.rate, slow)
-        elif options.command == "down":
-            down()
-        else:
-            lines = [f"{link}\n" for link in status()] or ["no virtual cluster is up\n"]
-            sys.stdout.writelines(lines)
+        with _exiting_on_termination():
+            _obey(_parser().parse_args(argv))
     except LayupError as error:
         sys.stderr.write(f"layup: {error}\n")
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
+
+
+def _obey(options: argparse.Namespace) -> None:
+    if options.command == "up":
+        up(options.num_hosts, options.rate, dict(options.slow))
+    elif options.command == "limit":
+        Cluster(_count_hosts()).limit(options.rate, dict(options.slow))
+    elif options.command == "down":
+        down()
+    else:
+        lines = [f"{link}\n" for link in status()]
+        sys.stdout.writelines(lines or ["no virtual cluster is up\n"])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser("scripts/virtual_cluster.sh", description="Hosts on this machine.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    rates = argparse.ArgumentParser(add_help=False)
+    rates = Parser(add_help=False)
     rates.add_argument("--rate", help="of all links, such as 200mbit (default: no limit)")
     rates.add_argument(
         "--slow",

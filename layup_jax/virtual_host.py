@@ -21,7 +21,7 @@ from layup_jax.errors import TransportError
 AGENT = f"{sys.executable} -m layup_jax.virtual_host"
 NAMESPACES = Path("/run/netns")
 _PREFIX = "layup"
-_PROGRAMS = ("ip", "tc", "nsenter", "unshare")
+_PROGRAMS = ("ip", "tc", "nsenter", "unshare", "hostname")
 _SECONDS = 20
 _TRIAL = """
 mount -t tmpfs none /run
@@ -61,7 +61,7 @@ def check_rights() -> None:
     if missing:
         raise TransportError(
             f"virtual hosts need Linux with the program {missing}, found none on PATH; install "
-            "iproute2 and util-linux"
+            "the packages iproute2, util-linux and hostname"
         )
     if os.geteuid() != 0:
         raise TransportError(f"virtual hosts need root, got user {os.geteuid()}; use sudo")

@@ -38,6 +38,7 @@ def test_this_installation_is_well():
         "MPI_THREAD_MULTIPLE",
         "data plane mpi4jax",
         "data plane host",
+        "virtual hosts",
         "digits",
     ):
         assert name in done.stdout

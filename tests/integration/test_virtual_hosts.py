@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from processes import processes_with
 
-from layup_jax.errors import ConfigError
+from layup_jax import virtual_cluster
+from layup_jax.errors import ConfigError, TransportError
 from layup_jax.host import HOSTS_VARIABLE, allowed_cores, share_of_cores
 from layup_jax.testing.endpoints import wait_until
 from layup_jax.virtual_cluster import Link, main, status, up, virtual_hosts
@@ -73,6 +74,17 @@ def test_a_second_cluster_is_refused_and_the_first_one_stays(cluster):
     with pytest.raises(ConfigError, match="got one with 3 hosts that is up; use it, or take it"):
         up(2)
     assert len(find_hosts()) == 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TransportError])
+def test_a_cluster_cut_short_is_taken_away(alone, monkeypatch, error):
+    def fail(rates):
+        raise error
+
+    monkeypatch.setattr(virtual_cluster, "_limit", fail)
+    with pytest.raises(error):
+        up(2)
+    assert list(NAMESPACES.glob("layup*")) == []
 
 
 def test_the_script_makes_a_cluster_and_takes_it_away(alone):

@@ -1,0 +1,52 @@
+"""reproduce_all: knows every experiment, runs what is asked for, and says what failed."""
+
+import sys
+
+import pytest
+
+from experiments import reproduce_all
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """The commands that would have been run; `stragglers` fails."""
+    commands = []
+
+    def run(command, cwd):
+        commands.append(command)
+
+        class Done:
+            returncode = 3 if "experiments.stragglers" in command else 0
+
+        return Done
+
+    monkeypatch.setattr(reproduce_all.subprocess, "run", run)
+    return commands
+
+
+def test_knows_every_experiment():
+    assert {"algorithms", "pd_asgd", "slow_network", "stragglers"} <= set(reproduce_all.names())
+
+
+def test_runs_what_is_asked_for_in_a_folder_that_goes_away(started, capsys):
+    assert reproduce_all.main(["--smoke", "--only=algorithms"]) == 0
+    ((program, *command),) = started
+    assert (program, command[:2], command[-1]) == (
+        sys.executable,
+        ["-m", "experiments.algorithms"],
+        "--smoke",
+    )
+    assert "results" not in command[2]
+    assert capsys.readouterr().out.startswith("algorithms: done after ")
+
+
+def test_a_failure_does_not_keep_others_from_running(started, capsys):
+    assert reproduce_all.main(["--smoke", "--only=stragglers,algorithms"]) == 1
+    assert len(started) == 2
+    assert "stragglers: failed with status 3" in capsys.readouterr().out
+
+
+def test_an_unknown_experiment_is_refused(started, capsys):
+    assert reproduce_all.main(["--only=straglers"]) == 2
+    assert started == []
+    assert "unknown experiment 'straglers'; did you mean 'stragglers'?" in capsys.readouterr().err
