@@ -68,6 +68,9 @@ class OptimizerConfig:
     Attributes:
       name: sgd | adamw.
       learning_rate: after the warm-up.
+      reference_batch: samples of the global batch that `learning_rate` is for. The rate is multiplied by
+        what the workers' batches together, with accumulation, are times as large; of workers that never
+        communicate (`local`, `fused`), by that of one. None leaves it alone.
       momentum: of sgd.
       weight_decay: of matrices and kernels.
       clip_norm: largest norm of a gradient, of one segment each: a layer is updated before the gradients
@@ -75,13 +78,17 @@ class OptimizerConfig:
       accumulate_steps: steps whose mean gradient makes one update of a segment.
       average_decay: of an exponential moving average of the parameters (EMA), which is then what is
         evaluated, averaged over workers and returned; None for none.
-      schedule: constant | cosine; counted in updates.
+      schedule: constant | cosine | step; counted in updates.
       warmup_steps: from 0 to the learning rate.
-      decay_steps: length of the cosine; None: `stop.steps` of updates.
+      warmup_epochs: the same in epochs, as `stop.epochs` counts them.
+      decay_steps: length of the cosine, and of what `decay_at` divides; None: the updates of all steps.
+      decay_at: fractions of the length, in (0, 1), at which `step` multiplies the rate by `decay_factor`.
+      decay_factor: in (0, 1].
     """
 
     name: str = "sgd"
     learning_rate: float = 0.1
+    reference_batch: int | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
     clip_norm: float | None = None
@@ -89,7 +96,10 @@ class OptimizerConfig:
     average_decay: float | None = None
     schedule: str = "constant"
     warmup_steps: int = 0
+    warmup_epochs: float = 0.0
     decay_steps: int | None = None
+    decay_at: tuple[float, ...] = ()
+    decay_factor: float = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,12 +191,16 @@ class StopConfig:
     """When a worker stops: at whichever comes first.
 
     Attributes:
-      steps: of each worker.
+      steps: of each worker; None where epochs alone decide.
+      epochs: of each worker, over its share of the data: all together see the data so often. Turned into
+        steps at the start, which schedules go by. Of documents, whose number of samples is not known,
+        and of data from a function, say `steps`.
       seconds: of training, evaluation left out.
       samples: of all workers together, however unequally fast they are; met within about a step.
     """
 
     steps: int | None = 300
+    epochs: float | None = None
     seconds: float | None = None
     samples: int | None = None
 
@@ -413,9 +427,9 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
             if callable(items):
                 return dict(items())  # pyright: ignore[reportArgumentType, reportCallIssue]
         elif origin is tuple:
-            items = (value,) if isinstance(value, int) else value
-            if isinstance(items, list | tuple) and all(type(item) is int for item in items):
-                return tuple(items)
+            items = _items(typing.get_args(kind)[0], value)
+            if items is not None:
+                return items
         elif origin is float and type(value) in (int, float):
             if not math.isfinite(value):
                 raise ConfigError(f"config.{path} must be finite, got {value}; change its value")
@@ -427,3 +441,12 @@ def _typed(hint: Any, value: Any, path: str) -> Any:
         f"config.{path} must be {wanted.replace('NoneType', 'None')}, "
         f"got {value!r} of type {type(value).__name__}; change its value"
     )
+
+
+def _items(kind: type, value: Any) -> tuple[Any, ...] | None:
+    """A tuple of numbers, also from a list or from one number; None if it is none."""
+    allowed = (int, float) if kind is float else (kind,)
+    items = value if isinstance(value, list | tuple) else (value,)
+    if any(type(item) not in allowed for item in items):
+        return None
+    return tuple(kind(item) for item in items)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _CHOICES = {
     "optimizer.name": ("sgd", "adamw"),
-    "optimizer.schedule": ("constant", "cosine"),
+    "optimizer.schedule": ("constant", "cosine", "step"),
     "strategy.name": (
         "a2cid2",
         "ad_psgd",
@@ -71,7 +71,9 @@ _AT_LEAST = {
     "stop.steps": 1,
     "stop.samples": 1,
     "optimizer.learning_rate": 0,
+    "optimizer.reference_batch": 1,
     "optimizer.warmup_steps": 0,
+    "optimizer.warmup_epochs": 0,
     "optimizer.decay_steps": 1,
     "optimizer.weight_decay": 0,
     "optimizer.accumulate_steps": 1,
@@ -104,6 +106,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         lambda value: value > 0,
         (
             "optimizer.clip_norm",
+            "stop.epochs",
             "stop.seconds",
             "delay.link_mbit",
             "strategy.rate",
@@ -114,7 +117,12 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "in (0, 1]",
         lambda value: 0 < value <= 1,
-        ("strategy.probability", "transport.share", "evaluation.target"),
+        (
+            "optimizer.decay_factor",
+            "strategy.probability",
+            "transport.share",
+            "evaluation.target",
+        ),
     ),
     ("in [0, 1]", lambda value: 0 <= value <= 1, ("strategy.local_share",)),
     (
@@ -135,6 +143,7 @@ def check(record: RunConfig) -> None:
     _check_numbers(record)
     parse_ratio(record.threads.ratio)
     _check_together(record)
+    _check_schedule(record)
     _check_devices(record)
     _check_delay(record.delay)
 
@@ -184,9 +193,9 @@ def _check_numbers(record: RunConfig) -> None:
 
 def _check_together(record: RunConfig) -> None:
     stop = record.stop
-    if stop.steps is None and stop.seconds is None and stop.samples is None:
+    if not (stop.steps or stop.epochs or stop.seconds or stop.samples):
         raise ConfigError(
-            "a run needs an end, got none; set config.stop.steps, .seconds or .samples"
+            "a run needs an end, got none; set config.stop.steps, .epochs, .seconds or .samples"
         )
     if not record.name or "/" in record.name or record.name.startswith("."):
         raise ConfigError(
@@ -205,10 +214,31 @@ def _check_together(record: RunConfig) -> None:
             f"{name} needs one-way messages, which the blocking data plane mpi4jax cannot send; "
             "use --config.transport.data_plane=host or another algorithm"
         )
-    if record.optimizer.schedule == "cosine" and not (record.optimizer.decay_steps or stop.steps):
+
+
+def _check_schedule(record: RunConfig) -> None:
+    optimizer, stop = record.optimizer, record.stop
+    if optimizer.schedule != "constant" and not (
+        optimizer.decay_steps or stop.steps or stop.epochs
+    ):
         raise ConfigError(
-            "the cosine schedule needs its length, got neither config.optimizer.decay_steps nor "
-            "config.stop.steps; set one of them"
+            f"the {optimizer.schedule} schedule needs its length, got neither "
+            "config.optimizer.decay_steps nor config.stop.steps or .epochs; set one of them"
+        )
+    if any(not 0 < each < 1 for each in optimizer.decay_at):
+        raise ConfigError(
+            "config.optimizer.decay_at must be fractions of the length, in (0, 1), got "
+            f"{optimizer.decay_at}; change them"
+        )
+    if (optimizer.schedule == "step") != bool(optimizer.decay_at):
+        raise ConfigError(
+            "config.optimizer.decay_at belongs to the schedule step, got schedule "
+            f"'{optimizer.schedule}' with decay_at {optimizer.decay_at}; set or clear both"
+        )
+    if optimizer.warmup_steps and optimizer.warmup_epochs:
+        raise ConfigError(
+            "a warm-up is counted in steps or in epochs, got config.optimizer.warmup_steps "
+            f"{optimizer.warmup_steps} and .warmup_epochs {optimizer.warmup_epochs}; set one to 0"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a worker does to its own process before JAX has a backend: cores, memory, dispatch.
+"""What a worker does to its own process before JAX has a backend: cores, GPUs, memory, dispatch.
 
     place = local_place()                                        # Place(rank=1, size=4)
     report = prepare_host("auto", place.rank, place.size)
@@ -58,6 +58,7 @@ class HostReport:
       cores: this worker is bound to; None where it was left alone.
       malloc_tuned: whether the C library keeps large freed buffers.
       dispatch: synchronous | asynchronous, of operations on CPUs.
+      gpus: that this worker sees, as CUDA_VISIBLE_DEVICES names them; None where it was left alone.
     """
 
     platform: str
@@ -66,6 +67,7 @@ class HostReport:
     cores: tuple[int, ...] | None
     malloc_tuned: bool
     dispatch: str
+    gpus: tuple[str, ...] | None = None
 
     @property
     def is_crowded(self) -> bool:
@@ -79,7 +81,7 @@ class HostReport:
 
 
 def prepare_host(
-    bind: str, local_rank: int, local_size: int, *, one_heap: bool = False
+    bind: str, local_rank: int, local_size: int, *, one_heap: bool = False, devices: int = 1
 ) -> HostReport:
     """Prepares this process; to be called before any JAX computation.
 
@@ -91,6 +93,8 @@ def prepare_host(
       local_size: number of workers on this machine.
       one_heap: keeps the C library from having a heap for each thread; those of several threads that
         compute keep growing.
+      devices: that this worker computes on. Of several workers on GPUs each sees its own only: JAX would
+        put all of them on the first.
 
     Returns:
       What was done.
@@ -102,8 +106,11 @@ def prepare_host(
         cores = (
             None if bind == "auto" and bound_by_slurm() else _bind(allowed, local_rank, local_size)
         )
+    gpus = None
     if platform == "cpu":
         _dispatch_synchronously()
+    elif platform == "gpu" and local_size > 1:
+        gpus = _take_gpus(devices, local_rank)
     return HostReport(
         platform=platform,
         num_cores=len(allowed),
@@ -111,6 +118,7 @@ def prepare_host(
         cores=cores,
         malloc_tuned=_tune_malloc(one_heap),
         dispatch="synchronous" if platform == "cpu" else "asynchronous",
+        gpus=gpus,
     )
 
 
@@ -136,6 +144,21 @@ def share_of_cores(allowed: Sequence[int], local_rank: int, local_size: int) -> 
     return tuple(allowed[local_rank * share : (local_rank + 1) * share])
 
 
+def share_of_gpus(visible: Sequence[str], devices: int, local_rank: int) -> tuple[str, ...]:
+    """So many GPUs for each worker, in turn; all of them where there are fewer than that."""
+    start, count = local_rank * devices, min(devices, len(visible))
+    return tuple(visible[(start + index) % len(visible)] for index in range(count))
+
+
+def visible_gpus(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    named = environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip()]
+    found = [each for each in Path("/dev").glob("nvidia*") if each.name[6:].isdecimal()]
+    return [str(index) for index in range(len(found))]  # CUDA counts what it finds
+
+
 def allowed_cores() -> list[int]:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -144,7 +167,12 @@ def allowed_cores() -> list[int]:
 
 
 def bound_by_slurm(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether srun has given each task its cores already."""
+    """Whether srun has given each task its cores already.
+
+    Under an mpirun that SLURM's srun helped to start, its variables are about mpirun's daemon.
+    """
+    if "OMPI_COMM_WORLD_RANK" in environ:
+        return False
     return environ.get("SLURM_CPU_BIND_TYPE", "none").rstrip(":") not in ("", "none")
 
 
@@ -177,6 +205,15 @@ def _bind(allowed: Sequence[int], local_rank: int, local_size: int) -> tuple[int
     cores = share_of_cores(allowed, local_rank, local_size)
     os.sched_setaffinity(0, cores)
     return cores
+
+
+def _take_gpus(devices: int, local_rank: int) -> tuple[str, ...] | None:
+    visible = visible_gpus()
+    if not visible:  # under WSL they have no device files
+        return None
+    gpus = share_of_gpus(visible, devices, local_rank)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    return gpus
 
 
 def _tune_malloc(one_heap: bool) -> bool:

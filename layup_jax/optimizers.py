@@ -7,9 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from layup_jax.config import OptimizerConfig
-from layup_jax.types import PyTree
+from layup_jax.types import Array, PyTree
 
 
 def decayed(params: PyTree) -> PyTree:
@@ -18,24 +19,39 @@ def decayed(params: PyTree) -> PyTree:
 
 
 def learning_rate_schedule(config: OptimizerConfig, steps: int | None) -> optax.Schedule | float:
-    """Learning rate by step: linear warm-up, then constant or cosine to 0.
+    """Learning rate by update: linear warm-up, then constant, cosine to 0, or falling in steps.
 
     A rate that never changes is a plain number: a schedule would add a step counter to the state.
 
     Args:
-      config: its decay_steps, else `steps`, is the length of the cosine schedule.
+      config: its decay_steps, else `steps`, is the length of the schedule.
       steps: that a worker will train, if known.
     """
     if steps is not None:
         steps = max(steps // config.accumulate_steps, 1)
-    rate, warmup = config.learning_rate, config.warmup_steps
+    rate, warmup, length = config.learning_rate, config.warmup_steps, config.decay_steps or steps
     if config.schedule == "cosine":
-        length = config.decay_steps or steps
         assert length is not None, "validated() lets no cosine schedule without a length pass"
         return optax.warmup_cosine_decay_schedule(0.0, rate, warmup, max(length, warmup + 1))
+    if config.schedule == "step":
+        assert length is not None, "validated() lets no schedule in steps without a length pass"
+        return _falling(config, length)
     if not warmup:
         return rate
     return optax.linear_schedule(0.0, rate, warmup)
+
+
+def _falling(config: OptimizerConfig, length: int) -> optax.Schedule:
+    """Times `decay_factor` at each of `decay_at`; one that lies in the warm-up counts as well."""
+    warmup = config.warmup_steps
+    falls = jnp.array([round(fraction * length) for fraction in config.decay_at])
+
+    def rate(count: ArrayLike) -> Array:
+        updates = jnp.asarray(count)
+        warm = jnp.minimum(1.0, updates / warmup) if warmup else 1.0
+        return config.learning_rate * warm * config.decay_factor ** jnp.sum(updates >= falls)
+
+    return rate
 
 
 class ParameterAverage(NamedTuple):

@@ -17,7 +17,7 @@ from layup_jax.errors import RunFolderError
 from layup_jax.host import prepare_host
 from layup_jax.metrics import RunFolder
 from layup_jax.run import Chosen, prepare
-from layup_jax.training import build_task, loader_spec
+from layup_jax.training import build_task, devices_of_worker, loader_spec
 
 
 class Replayed(NamedTuple):
@@ -40,7 +40,7 @@ def replay_run(folder: RunFolder, rank: int) -> Replayed:
     """
     config = folder.read_config()
     recorded = load(folder.recording(rank))
-    prepare_host(config.host.bind, *recorded.place)
+    prepare_host(config.host.bind, *recorded.place, devices=devices_of_worker(config))
     workers = len(folder.ranks())
     mesh = own_mesh(config.local_devices, *recorded.place)
     chosen = Chosen(recorded.partition, "as recorded")

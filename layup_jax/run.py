@@ -25,6 +25,7 @@ from layup_jax.engine.measure import measure_partition
 from layup_jax.engine.numerics import Numerics
 from layup_jax.engine.recording import Recorded
 from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh, local_meshes
+from layup_jax.epochs import for_workers
 from layup_jax.errors import ConfigError, PeerFailedError
 from layup_jax.host import local_place
 from layup_jax.metrics.records import RunSummary
@@ -221,6 +222,8 @@ def run_local(
     if strategy is not None:
         run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
     check_ranks(run_config, num_workers)
+    samples = None if callable(data) else len(data[1])
+    run_config = for_workers(run_config, num_workers=num_workers, num_samples=samples)
     make = data if callable(data) else array_loader(data, run_config)
     loaders = [make(rank, num_workers) for rank in range(num_workers)]
     meshes = local_meshes(num_workers, run_config.local_devices)

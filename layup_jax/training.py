@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import itertools
 import signal
@@ -30,6 +31,7 @@ from layup_jax.data import (
 )
 from layup_jax.engine.recording import save
 from layup_jax.engine.sharding import check_divisible, own_mesh
+from layup_jax.epochs import counts_epochs, for_workers
 from layup_jax.errors import ConfigError, PeerFailedError, nearest
 from layup_jax.host import HostReport, allowed_cores, local_place, prepare_host
 from layup_jax.losses import cross_entropy
@@ -125,6 +127,7 @@ def check(config: RunConfig, workers: int) -> None:
       LayupError: one sentence.
     """
     check_divisible(config.batch_size, config.local_devices)
+    config = _in_steps(config, workers, None)
     task = build_task(config)
     spec = loader_spec(config, 0, workers)
     data_set = open_data_set(spec.name, spec.split, spec.data_dir, spec.form)
@@ -142,10 +145,12 @@ class Supply(NamedTuple):
     Attributes:
       task: called once on every rank, after its process was prepared; the same task on all.
       loader: (rank, number of workers) -> this worker's endless batches.
+      num_samples: of all workers together; None if that is not known.
     """
 
     task: Callable[[], Task]
     loader: Callable[[int, int], Iterator[Batch]]
+    num_samples: int | None = None
 
 
 def run_mpi(
@@ -172,7 +177,10 @@ def run_mpi(
         workers that stopped because of another one.
     """
     run_config = config if isinstance(config, RunConfig) else validated(config or {})
-    supply = Supply(task, data if callable(data) else array_loader(data, run_config))
+    if callable(data):
+        supply = Supply(task, data)
+    else:
+        supply = Supply(task, array_loader(data, run_config), len(data[1]))
     return train_under_mpi(run_config, overwrite=overwrite, supply=supply)
 
 
@@ -194,16 +202,20 @@ def train_under_mpi(
     """
     place = local_place()
     threaded = configured_schedule(config).name != "interleaved"
-    host = prepare_host(config.host.bind, place.rank, place.size, one_heap=threaded)
+    devices = devices_of_worker(config)
+    host = prepare_host(config.host.bind, *place, one_heap=threaded, devices=devices)
     from layup_jax.transport.mpi import MpiTransport
 
-    supply = supply or _configured_supply(config)
     config = _resolved(config, host)
     cores = len(allowed_cores())
     transport = MpiTransport(config.transport.data_plane)
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stopped_by_signals(stop))
+        config = _together(
+            transport, functools.partial(_in_steps, config, transport.size, supply), root=True
+        )
+        supply = supply or _configured_supply(config)
         mesh = _together(transport, lambda: own_mesh(config.local_devices, *place))
         folder = _together(transport, lambda: _make_folder(config, overwrite), root=True)
         task = _together(transport, supply.task)
@@ -231,6 +243,22 @@ def train_under_mpi(
     if run.error is not None:
         raise run.error
     return run
+
+
+def devices_of_worker(config: RunConfig) -> int:
+    """How many devices a worker has to see."""
+    threads = config.threads
+    indices = (*threads.forward_devices, *threads.backward_devices)
+    return max([config.local_devices, *(index + 1 for index in indices)])
+
+
+def _in_steps(config: RunConfig, workers: int, supply: Supply | None) -> RunConfig:
+    """`for_workers`; the configured data set is opened only if epochs are counted."""
+    samples = None if supply is None else supply.num_samples
+    if supply is None and counts_epochs(config):
+        data, form = config.data, _sample_form(config)
+        samples = open_data_set(data.name, data.train_split, data.data_dir, form).num_samples
+    return for_workers(config, num_workers=workers, num_samples=samples)
 
 
 def _resolved(config: RunConfig, host: HostReport) -> RunConfig:

@@ -2,7 +2,17 @@
 
 import pytest
 
-from layup_jax.host import Place, jax_platform, local_place, share_of_cores
+from layup_jax import host
+from layup_jax.host import (
+    Place,
+    bound_by_slurm,
+    jax_platform,
+    local_place,
+    prepare_host,
+    share_of_cores,
+    share_of_gpus,
+    visible_gpus,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +55,27 @@ def test_the_platform_is_what_jax_will_choose():
     assert jax_platform({"JAX_PLATFORMS": "cpu"}) == "cpu"
     assert jax_platform({"JAX_PLATFORMS": "cuda,cpu"}) == "gpu"
     assert jax_platform({"JAX_PLATFORMS": "tpu"}) == "tpu"
+
+
+def test_under_mpirun_the_binding_of_slurm_is_that_of_its_daemon():
+    bound = {"SLURM_CPU_BIND_TYPE": "mask_cpu:"}
+    assert bound_by_slurm(bound)
+    assert not bound_by_slurm(bound | {"OMPI_COMM_WORLD_RANK": "0"})
+    assert not bound_by_slurm({"SLURM_CPU_BIND_TYPE": "none"})
+
+
+def test_workers_get_gpus_of_their_own_or_take_turns():
+    four = ["4", "5", "6", "7"]
+    assert [share_of_gpus(four, 2, rank) for rank in range(2)] == [("4", "5"), ("6", "7")]
+    assert [share_of_gpus(["0", "1"], 1, rank) for rank in range(3)] == [("0",), ("1",), ("0",)]
+    assert share_of_gpus(["0"], 4, 1) == ("0",)
+
+
+def test_a_worker_beside_others_sees_its_gpu_only(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
+    monkeypatch.setattr(host, "jax_platform", lambda: "gpu")
+    monkeypatch.setattr(host, "_tune_malloc", lambda one_heap: True)
+    assert prepare_host("auto", 0, 1).gpus is None
+    assert visible_gpus() == ["GPU-a", "GPU-b"]
+    assert prepare_host("auto", 1, 2).gpus == ("GPU-b",)
+    assert visible_gpus() == ["GPU-b"]

@@ -31,6 +31,7 @@ LEVELS = (
         "task",
         "artificial",
         "schedule",
+        "epochs",
         "steps",
         "evaluations",
         "attempts",

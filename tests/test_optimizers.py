@@ -79,6 +79,20 @@ def test_clipping_is_by_the_norm_of_what_is_given():
             99,
             {0: 0, 2: 0.2, 4: 0.4, 6: 0.2, 8: 0, 20: 0},
         ),
+        (
+            OptimizerConfig(
+                learning_rate=0.4, schedule="step", decay_at=(0.5, 0.75), decay_factor=0.5
+            ),
+            10,
+            {0: 0.4, 4: 0.4, 5: 0.2, 7: 0.2, 8: 0.1, 99: 0.1},
+        ),
+        (
+            OptimizerConfig(
+                learning_rate=0.4, schedule="step", decay_at=(0.1, 0.2), warmup_steps=4
+            ),
+            2,  # shorter than its warm-up: both falls are at step 0
+            {0: 0, 1: 0.001, 2: 0.002},
+        ),
     ],
 )
 def test_schedules(config, steps, expected):

@@ -37,6 +37,11 @@ class DataSet(Protocol):
         """What it looks like to a model."""
         ...
 
+    @property
+    def num_samples(self) -> int | None:
+        """Of the split; None of documents, whose windows are known only to who has read them."""
+        ...
+
     def check(self, spec: LoaderSpec) -> None:
         """Raises DataError for what is known to stop `share`, without reading the split."""
         ...

@@ -56,6 +56,11 @@ class LabelledArrays:
             self._records.num_classes or self._count_classes(),
         )
 
+    @property
+    def num_samples(self) -> int:
+        """As `DataSet.num_samples`."""
+        return len(self._records)
+
     def check(self, spec: LoaderSpec) -> None:
         """As `DataSet.check`."""
         spec.shard(len(self._records)).check(f"data set {self._records.name}")

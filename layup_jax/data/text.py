@@ -55,6 +55,11 @@ class Documents:
         shape, size = (self._context,), self._tokenizer.vocabulary
         return Signature(self._records.kind, shape, _INT32, shape, size, size)
 
+    @property
+    def num_samples(self) -> None:
+        """As `DataSet.num_samples`."""
+        return None
+
     def check(self, spec: LoaderSpec) -> None:
         """As `DataSet.check`; whether the tokens suffice is only known to `share`."""
         spec.shard(len(self._records)).check_size(f"data set {self._records.name}")
@@ -124,6 +129,11 @@ class LabelledTexts:
         """As `DataSet.signature`; the vocabulary has the token that fills up."""
         shape, vocabulary = (self._context,), self._tokenizer.vocabulary + 1
         return Signature(self._records.kind, shape, _INT32, (), self._num_classes, vocabulary)
+
+    @property
+    def num_samples(self) -> int:
+        """As `DataSet.num_samples`."""
+        return len(self._records)
 
     def check(self, spec: LoaderSpec) -> None:
         """As `DataSet.check`."""
