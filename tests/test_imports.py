@@ -30,7 +30,17 @@ LEVELS = (
         "training",
         "replay",
     },
-    {"launch", "doctor", "listing", "config_file", "arguments", "cli", "__main__", "testing"},
+    {
+        "launch",
+        "doctor",
+        "listing",
+        "report",
+        "config_file",
+        "arguments",
+        "cli",
+        "__main__",
+        "testing",
+    },
 )
 # Pure numerics: these know no other package than the four of `NUMERICS`.
 PURE = LEVELS[1] | {"engine", "strategies", "store"} | (LEVELS[0] - {"config", "config_checks"})
@@ -44,6 +54,7 @@ HOMES = {
     "tokenizers": {"data/tokenizer.py"},
     "PIL": {"data/resize.py"},
     "matplotlib": {"metrics/figure.py"},
+    "plotly": {"report/figures.py"},
     "networkx": {"topology/file.py"},
     "rich": {
         "metrics/console.py",
@@ -170,6 +181,7 @@ HEAVY = (
     "tensorflow",
     "tensorflow_datasets",
     "matplotlib",
+    "plotly",
     "grain",
     "sklearn",
     "tokenizers",
