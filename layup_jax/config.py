@@ -206,17 +206,56 @@ class EvaluationConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DelayConfig:
-    """Artificial stragglers.
+    """Artificial stragglers: some workers are slowed down, or their messages.
 
     Attributes:
-      ranks: that sleep.
-      seconds: in every step, before its forward pass.
-      backward_seconds: in every step, before its backward pass.
+      ranks: whom all of this concerns; "all" for every worker.
+      seconds: slept in every step before its forward pass.
+      backward_seconds: slept in every step before its backward pass.
+      message_seconds: that every message sent takes longer, sums included.
+      pattern: constant | exponential | every; how these seconds are spread over steps and messages: all
+        the same; exponentially distributed with that mean, drawn from `config.seed`; or in full at each
+        `every`-th step or message and not at all in between.
+      every: of the pattern of that name.
+      slowdown: a step takes so many times as long, emulation included, delays not; at least 1.
+      link_mbit: megabits a second that these workers can send, one message after the other; None for no
+        limit.
     """
 
-    ranks: tuple[int, ...] = ()
+    ranks: tuple[int, ...] | str = ()
     seconds: float = 0.0
     backward_seconds: float = 0.0
+    message_seconds: float = 0.0
+    pattern: str = "constant"
+    every: int = 1
+    slowdown: float = 1.0
+    link_mbit: float | None = None
+
+    def concerns(self, rank: int) -> bool:
+        """Whether this worker is among them."""
+        return self.ranks == "all" or rank in self.ranks
+
+
+@dataclasses.dataclass(frozen=True)
+class EmulationConfig:
+    """An emulated accelerator: layers take longer than they compute, and leave the cores free meanwhile.
+
+    It shows with few cores how communication overlaps with computation. A segment sleeps for all of its
+    layers that have parameters, so the total does not depend on the partition. Summary and figure of
+    such a run say so.
+
+    Attributes:
+      forward_seconds: slept in a forward pass for each layer with parameters.
+      backward_seconds: likewise in a backward pass, before the update.
+    """
+
+    forward_seconds: float = 0.0
+    backward_seconds: float = 0.0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any."""
+        return self.forward_seconds > 0 or self.backward_seconds > 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -280,6 +319,7 @@ class RunConfig:
     stop: StopConfig = StopConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     delay: DelayConfig = DelayConfig()
+    emulation: EmulationConfig = EmulationConfig()
     host: HostConfig = HostConfig()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from layup_jax.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from layup_jax.config import RunConfig
+    from layup_jax.config import DelayConfig, RunConfig
 
 _CHOICES = {
     "optimizer.name": ("sgd", "adamw"),
@@ -46,6 +46,7 @@ _CHOICES = {
     "batch_statistics": ("local", "gossip", "reestimate"),
     "remat": ("none", "dots", "full"),
     "threads.weights": ("stored", "live"),
+    "delay.pattern": ("constant", "exponential", "every"),
     "transport.data_plane": ("auto", "mpi4jax", "host"),
     "host.bind": ("auto", "cores", "none"),
     "data.augment": ("none", "crop_flip", "resized_crop"),
@@ -81,6 +82,11 @@ _AT_LEAST = {
     "transport.sends_in_flight": 1,
     "delay.seconds": 0,
     "delay.backward_seconds": 0,
+    "delay.message_seconds": 0,
+    "delay.every": 1,
+    "delay.slowdown": 1,
+    "emulation.forward_seconds": 0,
+    "emulation.backward_seconds": 0,
     "threads.queue": 1,
     "threads.shared": 1,
     "threads.partial_from": 0,
@@ -98,6 +104,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         (
             "optimizer.clip_norm",
             "stop.seconds",
+            "delay.link_mbit",
             "strategy.rate",
             "strategy.outer_learning_rate",
             "strategy.outer_clip",
@@ -128,6 +135,7 @@ def check(record: RunConfig) -> None:
     parse_ratio(record.threads.ratio)
     _check_together(record)
     _check_devices(record)
+    _check_delay(record.delay)
 
 
 def parse_ratio(text: str) -> tuple[int, int] | None:
@@ -183,10 +191,6 @@ def _check_together(record: RunConfig) -> None:
         raise ConfigError(
             f"config.name must be a plain folder name, got '{record.name}'; change it"
         )
-    if any(rank < 0 for rank in record.delay.ranks):
-        raise ConfigError(
-            f"config.delay.ranks must be ranks, 0 and up, got {record.delay.ranks}; change them"
-        )
     strategy, plane = record.strategy, record.transport.data_plane
     topology = strategy.topology
     if topology is not None and "." not in topology and topology not in _TOPOLOGIES:
@@ -214,4 +218,40 @@ def _check_devices(record: RunConfig) -> None:
             "devices can share each batch (config.local_devices) or take passes in turn "
             "(config.threads.forward_devices and .backward_devices), got both; set "
             "config.local_devices to 1 or the others to ()"
+        )
+
+
+def check_ranks(record: RunConfig, workers: int) -> None:
+    """Refuses delays of workers that a run of so many does not have.
+
+    Raises:
+      ConfigError: there is one.
+    """
+    ranks = record.delay.ranks
+    absent = [] if isinstance(ranks, str) else [rank for rank in ranks if rank >= workers]
+    if absent:
+        raise ConfigError(
+            f"config.delay.ranks must be among the {workers} workers, 0 to {workers - 1}, got "
+            f"{absent[0]}; change it or --workers"
+        )
+
+
+def _check_delay(delay: DelayConfig) -> None:
+    ranks = delay.ranks
+    if ranks != "all" and (isinstance(ranks, str) or min(ranks, default=0) < 0):
+        raise ConfigError(
+            f"config.delay.ranks must be ranks, 0 and up, or 'all', got {ranks!r}; change them"
+        )
+    given = {
+        "seconds": delay.seconds > 0,
+        "backward_seconds": delay.backward_seconds > 0,
+        "message_seconds": delay.message_seconds > 0,
+        "slowdown": delay.slowdown > 1,
+        "link_mbit": delay.link_mbit is not None,
+    }
+    asked = [name for name, is_given in given.items() if is_given]
+    if asked and not ranks:
+        raise ConfigError(
+            f"config.delay.ranks must name who is delayed by config.delay.{asked[0]}, got nobody; "
+            "set it to ranks such as (1,), or to 'all'"
         )

@@ -134,7 +134,7 @@ def _read(text: str, hint: Any) -> Any:
                 return kind(text)
     if bool in kinds:
         return _BOOLEANS.get(text.lower(), text)
-    if str in kinds or float in kinds or int in kinds:
+    if {str, float, int} & {*kinds} and not any(map(typing.get_origin, kinds)):
         return text
     try:
         return ast.literal_eval(text)

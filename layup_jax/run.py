@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from layup_jax.config import RunConfig, StrategyConfig, validated
+from layup_jax.config_checks import check_ranks
 from layup_jax.data import Batch, LoaderSpec, make_loader
 from layup_jax.engine.engine import Engine
 from layup_jax.engine.evaluate import Model
@@ -216,6 +217,7 @@ def run_local(
     run_config = config if isinstance(config, RunConfig) else validated(config or {})
     if strategy is not None:
         run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
+    check_ranks(run_config, num_workers)
     make = data if callable(data) else array_loader(data, run_config)
     loaders = [make(rank, num_workers) for rank in range(num_workers)]
     meshes = local_meshes(num_workers, run_config.local_devices)

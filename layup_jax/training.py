@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from layup_jax.config import RunConfig, validated
+from layup_jax.config_checks import check_ranks
 from layup_jax.data import (
     Batch,
     LoaderSpec,
@@ -132,12 +133,7 @@ def check(config: RunConfig, workers: int) -> None:
     chosen = choose_partition(config, task, None)
     configured_schedule(config).check_segments(len(chosen.partition))
     make_strategy(Setup(config.strategy, task.optimizer, workers))
-    absent = [rank for rank in config.delay.ranks if not 0 <= rank < workers]
-    if absent:
-        raise ConfigError(
-            f"config.delay.ranks must be among the {workers} workers, 0 to {workers - 1}, got "
-            f"{absent[0]}; change it or --workers"
-        )
+    check_ranks(config, workers)
 
 
 class Supply(NamedTuple):

@@ -222,7 +222,7 @@ class Worker:
             on_update=self._ask,
             settle=self._merger.settle if self._strategy.asks in _COLLECTIVES else None,
             rank=rank,
-            delays=delays if rank in delay.ranks else Delays(),
+            delays=delays if delay.concerns(rank) else Delays(),
             recording=self.recording,
         )
 
