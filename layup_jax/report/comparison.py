@@ -37,6 +37,7 @@ class Run(NamedTuple):
       settings: its configuration, with dotted keys.
       workers: how many.
       status: finished, or in words what happened instead.
+      emulated: whether it computed on an emulated accelerator.
       summary: None if it has not ended.
       series: one for each worker that wrote metrics.
     """
@@ -45,6 +46,7 @@ class Run(NamedTuple):
     settings: Settings
     workers: int
     status: str
+    emulated: bool
     summary: RunSummary | None
     series: tuple[WorkerSeries, ...]
 
@@ -120,13 +122,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
         if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)
     )
     shared = {key: value for key, value in runs[0].settings.items() if key not in differing}
-    emulated = any(
-        value
-        for run in runs
-        for key, value in run.settings.items()
-        if key.partition(".")[0] == "emulation"
-    )
     shown = tuple(key for key in differing if key not in _IDENTITY)
+    emulated = any(run.emulated for run in runs)
     return Comparison(_labelled(_grouped(runs)), shared, shown, emulated)
 
 
@@ -144,6 +141,7 @@ def _read_run(folder: RunFolder) -> Run:
         settings=dict(_flat(to_dict(config))),
         workers=len(series) if summary is None else summary.workers,
         status=_status(summary),
+        emulated=config.emulation.is_set,
         summary=summary,
         series=series,
     )

@@ -16,6 +16,7 @@ from layup_jax.metrics.series import smoothed
 from layup_jax.report.comparison import Run
 
 _MOST_POINTS = 400
+_BEGUN = 0.75
 
 
 class Curve(NamedTuple):
@@ -35,7 +36,7 @@ class Band(NamedTuple):
 
     Attributes:
       x: (m,), rising.
-      mean: (m,), over the workers that have begun.
+      mean: (m,), over the curves that have begun.
       low: (m,), the least of these.
       high: (m,), the greatest.
     """
@@ -63,11 +64,17 @@ def loss_by_seconds(run: Run) -> list[Curve]:
     return [_curve(each.loss_seconds, smoothed(each.loss)) for each in run.series]
 
 
+def loss_by_samples(run: Run) -> list[Curve]:
+    """The same against the samples that all workers had trained on by then."""
+    return [_curve(_samples_by(run, each.loss_seconds), smoothed(each.loss)) for each in run.series]
+
+
 def make_band(curves: Sequence[Curve]) -> Band:
     """Mean and range of curves that are known at different places.
 
     Between its points a curve is straight. Before its first it does not count; after its last it
-    keeps its value, as the model of a worker that has stopped does.
+    keeps its value, as the model of a worker that has stopped does. The band begins where three
+    quarters of the curves have begun: a straggler does not hold it up, nor do the fastest stand for all.
 
     Returns:
       At most some hundred points; none if no curve has any.
@@ -75,7 +82,9 @@ def make_band(curves: Sequence[Curve]) -> Band:
     curves = [curve for curve in curves if curve.x.size]
     if not curves:
         return Band(*[np.empty(0)] * 4)
+    begin = np.quantile([curve.x[0] for curve in curves], _BEGUN, method="lower")
     x = np.unique(np.concatenate([curve.x for curve in curves]))
+    x = x[x >= begin]
     if x.size > _MOST_POINTS:
         x = x[np.linspace(0, x.size - 1, _MOST_POINTS).astype(int)]
     y = np.stack([np.interp(x, curve.x, curve.y, left=np.nan) for curve in curves])

@@ -10,8 +10,9 @@ white. Ink, paper and grid are the page's: see page.js.
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from layup_jax.report.curves import (
     Curve,
     accuracy_by_samples,
     accuracy_by_seconds,
+    loss_by_samples,
     loss_by_seconds,
     make_band,
 )
@@ -31,6 +33,7 @@ from layup_jax.report.curves import (
 if TYPE_CHECKING:
     from plotly.graph_objects import Bar, Figure, Scatter
 
+_Curves: TypeAlias = Callable[[Run], Sequence[Curve]]
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _MARKERS = ("circle", "square", "triangle-up", "diamond", "x", "cross", "star")
 _HATCHES = ("", "/", "x", "-", ".", "\\", "|", "+")
@@ -54,22 +57,24 @@ def make_figures(comparison: Comparison) -> tuple[Figure, ...]:
       ReportError: plotly is not installed.
     """
     _check_plotly()
-    figures = (
+    seconds, samples = "training time (s)", "samples of all workers"
+    accuracy, loss = "accuracy of workers (%)", "loss of workers, smoothed"
+    return (
         _lines(
-            Text("Test accuracy over time", "training time (s)", "accuracy of workers (%)"),
+            Text("Test accuracy over time", seconds, accuracy),
             comparison,
             accuracy_by_seconds,
         ),
         _lines(
-            Text("Test accuracy over samples", "samples of all workers", "accuracy of workers (%)"),
+            Text("Test accuracy over samples", samples, accuracy),
             comparison,
             accuracy_by_samples,
         ),
-        _loss(comparison),
+        _loss(Text("Training loss over time", seconds, loss), comparison, loss_by_seconds),
+        _loss(Text("Training loss over samples", samples, loss), comparison, loss_by_samples),
         _staleness(comparison),
         _waiting(comparison),
     )
-    return figures
 
 
 def plotly_source() -> str:
@@ -94,20 +99,20 @@ def _check_plotly() -> None:
         ) from error
 
 
-def _lines(text: Text, comparison: Comparison, curves: Callable[[Run], Sequence[Curve]]) -> Figure:
+def _lines(text: Text, comparison: Comparison, curves: _Curves) -> Figure:
     traces = []
     for number, group in enumerate(comparison.groups):
         band = make_band([curve for run in group.runs for curve in curves(run)])
         traces += _band(number, group, band)
-    return _figure(text, comparison, traces)
+    figure = _figure(text, comparison, traces)
+    figure.update_xaxes(rangemode="tozero")
+    return figure
 
 
-def _loss(comparison: Comparison) -> Figure:
-    text = Text("Training loss over time", "training time (s)", "loss of workers, smoothed")
-    figure = _lines(text, comparison, loss_by_seconds)
-    lowest = [np.min(trace.y) for trace in figure.select_traces() if len(trace.y)]
-    if lowest and min(lowest) > 0:
-        figure.update_yaxes(type="log", dtick="D2")
+def _loss(text: Text, comparison: Comparison, curves: _Curves) -> Figure:
+    figure = _lines(text, comparison, curves)
+    if all(np.min(trace.y, initial=np.inf) > 0 for trace in figure.select_traces()):
+        figure.update_yaxes(type="log")
     return figure
 
 
@@ -156,7 +161,8 @@ def _staleness(comparison: Comparison) -> Figure:
             bars.append(_bar(number, group.label, x=ticks, y=shares))
     figure = _figure(text, comparison, bars)
     figure.update_xaxes(type="category")
-    figure.update_yaxes(type="log", dtick=1)
+    least = min((share for bar in bars for share in bar.y if share > 0), default=1)
+    figure.update_yaxes(type="log", dtick=1, range=[math.floor(math.log10(least)), math.log10(150)])
     return figure
 
 
@@ -172,7 +178,7 @@ def _stale_updates(group: Group) -> np.ndarray:
 
 
 def _waiting(comparison: Comparison) -> Figure:
-    text = Text("What threads wait for", "share of training time, sum over threads (%)", "")
+    text = Text("What threads wait for", "waiting (% of training time)", "")
     labels = [_escaped(group.label) for group in comparison.groups]
     bars = []
     for number, cause in enumerate(WAITING_CAUSES):
@@ -219,7 +225,7 @@ def _figure(text: Text, comparison: Comparison, traces: Sequence[Any]) -> Figure
         font={"family": "system-ui, sans-serif", "size": 13},
         xaxis={**axis, "title": {"text": text.x}, "showgrid": False},
         yaxis={**axis, "title": {"text": text.y}},
-        legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         hovermode="closest",
         showlegend=True,
     )

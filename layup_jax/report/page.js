@@ -37,8 +37,10 @@ const look = () => {
     [`${name}.gridcolor`]: line, [`${name}.tickcolor`]: ink,
   });
   const clear = "rgba(0,0,0,0)";
+  const bar = { "modebar.bgcolor": clear, "modebar.color": line, "modebar.activecolor": ink };
   return {
-    "font.color": ink, paper_bgcolor: clear, plot_bgcolor: clear, ...axis("xaxis"), ...axis("yaxis"),
+    "font.color": ink, paper_bgcolor: clear, plot_bgcolor: clear,
+    ...bar, ...axis("xaxis"), ...axis("yaxis"),
   };
 };
 

@@ -57,6 +57,8 @@ _EXPLANATION = (
     "mean ± standard deviation. Lines are means over workers, bands their range."
 )
 
+_SENTENCE = 40  # characters, from which on a cell needs a broad column
+
 
 def make_page(comparison: Comparison) -> str:
     """The whole page.
@@ -112,7 +114,11 @@ def _header(column: Column) -> str:
 
 def _cell(column: Column, cell: Cell) -> str:
     value = "" if cell.value is None else f' data-value="{cell.value!r}"'
-    return f'<td class="{_class(column)}"{value}>{html.escape(cell.text)}</td>'
+    sentence = " sentence" if len(cell.text) > _SENTENCE else ""
+    text = html.escape(cell.text)
+    if cell.spread is not None:
+        text = "{}<small>±{}</small>".format(*text.split("±"))
+    return f'<td class="{_class(column)}{sentence}"{value}>{text}</td>'
 
 
 def _class(column: Column) -> str:

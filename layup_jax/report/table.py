@@ -156,7 +156,9 @@ def _all_measures(target: float | None) -> list[Measure]:
         measure("sent_bytes_per_sample", "bytes per sample", ",.0f", _bytes_per_sample),
         measure("staleness_versions", "staleness (versions)", ".2f", lambda s: s.staleness_mean),
         measure("consensus_distance", "consensus distance", ".3g", lambda s: s.consensus_distance),
-        measure("peak_rss_bytes", "peak memory (MB)", ",.0f", lambda s: s.peak_rss_bytes),
+        measure(
+            "peak_memory_megabytes", "peak memory (MB)", ",.0f", lambda s: s.peak_rss_bytes / 1e6
+        ),
     ]
 
 
