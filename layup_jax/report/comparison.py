@@ -26,6 +26,8 @@ _TASK = (
 )
 _PLACES = ("data.data_dir", "data.memory_limit_mb")
 _IDENTITY = ("name", "output", "seed")
+# In columns of their own, or nobody's business.
+_NOT_SHOWN = (*_IDENTITY, "strategy.name", "data.data_dir")
 _NO_SUMMARY = "not ended: there is no summary.json, so the run still trains or was killed"
 
 
@@ -68,8 +70,8 @@ class Comparison(NamedTuple):
 
     Attributes:
       groups: in the order in which their first runs were given.
-      shared: settings that are equal in all runs.
-      differing: keys of those that are not; names and seeds left out.
+      shared: settings that are equal in all runs; names, seeds, algorithms and places left out.
+      differing: keys of those that are not; likewise.
       emulated: whether a run computed on an emulated accelerator.
     """
 
@@ -116,15 +118,15 @@ def check_comparable(runs: Sequence[Run]) -> None:
 
 def compare(runs: Sequence[Run]) -> Comparison:
     """Groups runs over seeds, and finds in which settings they differ."""
+    shown = [key for key in _keys(runs) if key not in _NOT_SHOWN]
     differing = tuple(
         key
-        for key in _keys(runs)
+        for key in shown
         if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)
     )
-    shared = {key: value for key, value in runs[0].settings.items() if key not in differing}
-    shown = tuple(key for key in differing if key not in _IDENTITY)
+    shared = {key: runs[0].settings[key] for key in shown if key not in differing}
     emulated = any(run.emulated for run in runs)
-    return Comparison(_labelled(_grouped(runs)), shared, shown, emulated)
+    return Comparison(_labelled(_grouped(runs)), shared, differing, emulated)
 
 
 def _read_run(folder: RunFolder) -> Run:

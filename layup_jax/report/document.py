@@ -5,6 +5,8 @@ write_report(["runs/a", "runs/b"], ["report.html", "report.csv"])
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -53,20 +55,25 @@ def _maker(out: Path) -> Callable[[Comparison], str]:
 
 def _write(texts: Mapping[Path, str]) -> None:
     """Replaces files as a whole, and none before all could be written."""
-    temporaries: dict[Path, Path] = {}
+    temporaries = {out: out.with_name(f"{out.name}.temporary") for out in texts}
     try:
-        for out, text in texts.items():
-            if out.is_dir():
-                raise IsADirectoryError(None, "Is a directory")
-            temporaries[out] = out.with_name(f"{out.name}.temporary")
-            temporaries[out].write_text(text, encoding="utf-8", newline="")
+        for out, temporary in temporaries.items():
+            _write_beside(out, temporary, texts[out])
         for out, temporary in temporaries.items():
             os.replace(temporary, out)
+    finally:
+        for temporary in temporaries.values():
+            with contextlib.suppress(OSError):  # most are gone, some never were
+                temporary.unlink()
+
+
+def _write_beside(out: Path, temporary: Path, text: str) -> None:
+    try:
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise ReportError(
             f"report '{out}' must be a file that can be written, got '{error.strerror}'; "
             "choose another place with --out=..."
         ) from error
-    finally:
-        for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)

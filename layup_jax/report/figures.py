@@ -111,7 +111,7 @@ def _lines(text: Text, comparison: Comparison, curves: _Curves) -> Figure:
 
 def _loss(text: Text, comparison: Comparison, curves: _Curves) -> Figure:
     figure = _lines(text, comparison, curves)
-    if all(np.min(trace.y, initial=np.inf) > 0 for trace in figure.select_traces()):
+    if all(np.min(trace["y"], initial=np.inf) > 0 for trace in figure.data):
         figure.update_yaxes(type="log")
     return figure
 

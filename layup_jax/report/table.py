@@ -11,7 +11,7 @@ import csv
 import io
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from layup_jax.metrics import RunSummary
@@ -80,21 +80,13 @@ def make_table(comparison: Comparison) -> Table:
 
 def to_csv(table: Table) -> str:
     """Exact numbers, empty where there is none; spreads in columns of their own if there are any."""
-    spreads = [
-        any(row[i].spread is not None for row in table.rows) for i in range(len(table.columns))
+    columns = [
+        each
+        for column, cells in zip(table.columns, zip(*table.rows, strict=True), strict=True)
+        for each in _csv_columns(column, cells)
     ]
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    header = []
-    for column, spread in zip(table.columns, spreads, strict=True):
-        header += [column.key, f"{column.key}_spread"] if spread else [column.key]
-    writer.writerow(header)
-    for row in table.rows:
-        values: list[Any] = []
-        for column, cell, spread in zip(table.columns, row, spreads, strict=True):
-            values.append(cell.value if column.numeric else cell.text)
-            values += [cell.spread] if spread else []
-        writer.writerow(values)
+    csv.writer(text, lineterminator="\n").writerows(zip(*columns, strict=True))
     return text.getvalue()
 
 
@@ -105,6 +97,15 @@ def to_markdown(table: Table) -> str:
     rows = [[_markdown_safe(cell.text) for cell in row] for row in table.rows]
     lines = [[_markdown_safe(title) for title in header], align, *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _csv_columns(column: Column, cells: Sequence[Cell]) -> Iterator[list[Any]]:
+    if column.numeric:
+        yield [column.key, *(cell.value for cell in cells)]
+    else:
+        yield [column.key, *("" if cell.text == UNKNOWN else cell.text for cell in cells)]
+    if any(cell.spread is not None for cell in cells):
+        yield [f"{column.key}_spread", *(cell.spread for cell in cells)]
 
 
 def _markdown_safe(text: str) -> str:

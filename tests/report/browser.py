@@ -19,7 +19,7 @@ _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 _OPTIONS = (
     *("--headless", "--no-sandbox", "--remote-debugging-pipe", "--disable-gpu"),
     *("--no-first-run", "--disable-extensions", "--disable-background-networking"),
-    "--disable-dev-shm-usage",
+    *("--disable-dev-shm-usage", "--disable-breakpad"),
 )
 _SECONDS = 60.0
 
@@ -61,6 +61,17 @@ class Browser:
         )
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
+
+    def click(self, element):
+        """The left button of the mouse, in the middle of what an expression gives."""
+        middle = (
+            f"(() => {{ const element = {element}; element.scrollIntoView({{block: 'center'}}); "
+            "const box = element.getBoundingClientRect(); "
+            "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+        )
+        x, y = self.evaluate(middle)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def press(self, key, code):
         """Presses and releases a key, as on a keyboard."""
@@ -117,7 +128,7 @@ class Browser:
 
 
 @contextmanager
-def opened(program, page, **media):
+def opened(program, page):
     """A browser that shows a file; it has ended, with all its files, when the block is left."""
     to_read, commands = os.pipe()
     answers, to_write = os.pipe()
@@ -126,6 +137,7 @@ def opened(program, page, **media):
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             ["bash", "-c", script, "-", program, *_OPTIONS, f"--user-data-dir={profile}"],
+            env={**os.environ, "TMPDIR": profile},
             pass_fds=(to_read, to_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -137,7 +149,15 @@ def opened(program, page, **media):
             browser.go(page.as_uri())
             yield browser
         finally:
-            process.kill()
-            process.wait()
-            os.close(commands)
+            os.close(commands)  # which ends the browser
             os.close(answers)
+            _wait(process)
+
+
+def _wait(process):
+    try:
+        process.wait(_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
