@@ -1,7 +1,6 @@
 """Curves of workers, and the band that they fill.
 
-curves = [each for run in group.runs for each in accuracy_by_seconds(run)]
-band = make_band(curves)
+band = make_band([accuracy_by_seconds(run) for run in group.runs])
 plot(band.x, band.mean, band.low, band.high)
 """
 
@@ -16,7 +15,7 @@ from layup_jax.metrics.series import smoothed
 from layup_jax.report.comparison import Run
 
 _MOST_POINTS = 400
-_BEGUN = 0.75
+_LATE = 2.0
 
 
 class Curve(NamedTuple):
@@ -69,26 +68,33 @@ def loss_by_samples(run: Run) -> list[Curve]:
     return [_curve(_samples_by(run, each.loss_seconds), smoothed(each.loss)) for each in run.series]
 
 
-def make_band(curves: Sequence[Curve]) -> Band:
-    """Mean and range of curves that are known at different places.
+def make_band(curves_of_runs: Sequence[Sequence[Curve]]) -> Band:
+    """Mean and range over all workers of all runs, whose curves are known at different places.
 
     Between its points a curve is straight. Before its first it does not count; after its last it
-    keeps its value, as the model of a worker that has stopped does. The band begins where three
-    quarters of the curves have begun: a straggler does not hold it up, nor do the fastest stand for all.
+    keeps its value, as the model of a worker that has stopped does. The band begins where all curves
+    have begun but those of stragglers, more than twice as late as the median of their run.
 
     Returns:
       At most some hundred points; none if no curve has any.
     """
-    curves = [curve for curve in curves if curve.x.size]
+    runs = [[curve for curve in curves if curve.x.size] for curves in curves_of_runs]
+    curves = [curve for run in runs for curve in run]
     if not curves:
         return Band(*[np.empty(0)] * 4)
-    begin = np.quantile([curve.x[0] for curve in curves], _BEGUN, method="lower")
+    begin = max(_begin(run) for run in runs if run)
     x = np.unique(np.concatenate([curve.x for curve in curves]))
     x = x[x >= begin]
     if x.size > _MOST_POINTS:
         x = x[np.linspace(0, x.size - 1, _MOST_POINTS).astype(int)]
     y = np.stack([np.interp(x, curve.x, curve.y, left=np.nan) for curve in curves])
     return Band(x, np.nanmean(y, axis=0), np.nanmin(y, axis=0), np.nanmax(y, axis=0))
+
+
+def _begin(curves: Sequence[Curve]) -> float:
+    begins = np.array([curve.x[0] for curve in curves])
+    median = np.quantile(begins, 0.5, method="lower")
+    return begins[begins <= _LATE * median].max()
 
 
 def _curve(x: np.ndarray, y: np.ndarray) -> Curve:

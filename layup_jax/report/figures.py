@@ -38,6 +38,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 _MARKERS = ("circle", "square", "triangle-up", "diamond", "x", "cross", "star")
 _HATCHES = ("", "/", "x", "-", ".", "\\", "|", "+")
 _MARKERS_PER_LINE = 8
+_HEIGHT = 330  # two rows fit on a page of paper
 _EMULATED = "emulated accelerator"
 _LAST_BIN = 64  # of `RunSummary.staleness_histogram`; holds what is above it too
 
@@ -102,7 +103,7 @@ def _check_plotly() -> None:
 def _lines(text: Text, comparison: Comparison, curves: _Curves) -> Figure:
     traces = []
     for number, group in enumerate(comparison.groups):
-        band = make_band([curve for run in group.runs for curve in curves(run)])
+        band = make_band([curves(run) for run in group.runs])
         traces += _band(number, group, band)
     figure = _figure(text, comparison, traces)
     figure.update_xaxes(rangemode="tozero")
@@ -111,7 +112,8 @@ def _lines(text: Text, comparison: Comparison, curves: _Curves) -> Figure:
 
 def _loss(text: Text, comparison: Comparison, curves: _Curves) -> Figure:
     figure = _lines(text, comparison, curves)
-    if all(np.min(trace["y"], initial=np.inf) > 0 for trace in figure.data):
+    traces: Any = figure.data
+    if all(np.min(trace.y, initial=np.inf) > 0 for trace in traces):
         figure.update_yaxes(type="log")
     return figure
 
@@ -187,7 +189,9 @@ def _waiting(comparison: Comparison) -> Figure:
             words = cause.replace("_", " ")
             bars.append(_bar(number, words, x=shares, y=labels, orientation="h"))
     figure = _figure(text, comparison, bars)
-    figure.update_layout(barmode="stack", height=240 + 34 * len(labels), legend_traceorder="normal")
+    figure.update_layout(
+        barmode="stack", height=_HEIGHT + 16 * len(labels), legend_traceorder="normal"
+    )
     figure.update_yaxes(type="category", autorange="reversed")
     return figure
 
@@ -220,8 +224,8 @@ def _figure(text: Text, comparison: Comparison, traces: Sequence[Any]) -> Figure
     layout = Layout(
         template="none",
         title={"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
-        height=420,
-        margin={"l": 60, "r": 12, "t": 60, "b": 40},
+        height=_HEIGHT + 8 * len(comparison.groups),  # the legend grows
+        margin={"l": 60, "r": 12, "t": 66, "b": 40},
         font={"family": "system-ui, sans-serif", "size": 13},
         xaxis={**axis, "title": {"text": text.x}, "showgrid": False},
         yaxis={**axis, "title": {"text": text.y}},

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import re
 from collections.abc import Iterator
 from importlib import resources
 
@@ -108,7 +109,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _header(column: Column) -> str:
-    title = html.escape(column.title)
+    title = re.sub(r"([._])", r"\1<wbr>", html.escape(column.title))
     return f'<th scope="col" class="{_class(column)}"><button type="button">{title}</button></th>'
 
 

@@ -12,7 +12,7 @@ def curve(x, y):
 
 
 def test_a_band_is_mean_and_range_of_straight_lines():
-    band = make_band([curve([0, 2], [0, 2]), curve([0, 1, 2], [4, 3, 2]), curve([0], [5])])
+    band = make_band([[curve([0, 2], [0, 2]), curve([0, 1, 2], [4, 3, 2])], [curve([0], [5])]])
     np.testing.assert_array_equal(band.x, [0, 1, 2])
     np.testing.assert_allclose(band.mean, [3, 3, 3], rtol=1e-12)
     np.testing.assert_array_equal(band.low, [0, 1, 2])
@@ -20,19 +20,31 @@ def test_a_band_is_mean_and_range_of_straight_lines():
 
 
 def test_a_straggler_counts_from_its_first_point_on():
-    band = make_band([*[curve([1, 2], [1, 1])] * 3, curve([4, 8], [5, 5])])
+    band = make_band([[*[curve([1, 2], [1, 1])] * 3, curve([4, 8], [5, 5])]])
     np.testing.assert_array_equal(band.x, [1, 2, 4, 8])
     np.testing.assert_allclose(band.mean, [1, 1, 2, 2], rtol=1e-12)
 
 
+def test_two_workers_of_which_one_is_a_straggler():
+    band = make_band([[curve([1, 2], [1, 1]), curve([10, 20], [3, 3])]])
+    np.testing.assert_array_equal(band.x, [1, 2, 10, 20])
+    np.testing.assert_array_equal(band.mean, [1, 1, 2, 2])
+
+
 def test_the_fastest_do_not_stand_for_all():
-    band = make_band([curve([1, 4], [0, 0]), *[curve([2, 4], [1, 1])] * 3])
+    band = make_band([[curve([1, 4], [0, 0]), *[curve([2, 4], [1, 1])] * 3]])
     np.testing.assert_array_equal(band.x, [2, 4])
 
 
+def test_a_slow_run_is_no_straggler():
+    band = make_band([[curve([1, 2], [1, 1])], [curve([10, 20], [3, 3])], []])
+    np.testing.assert_array_equal(band.x, [10, 20])
+    np.testing.assert_array_equal(band.mean, [2, 2])
+
+
 def test_no_points_make_no_band_and_many_make_some_hundred():
-    assert make_band([curve([], [])]).x.size == 0
-    band = make_band([curve(np.arange(10_000), np.arange(10_000))])
+    assert make_band([[curve([], [])], []]).x.size == 0
+    band = make_band([[curve(np.arange(10_000), np.arange(10_000))]])
     assert 100 < band.x.size < 1000
     np.testing.assert_array_equal(band.x[[0, -1]], [0, 9999])
 
