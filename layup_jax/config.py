@@ -233,7 +233,9 @@ class DelayConfig:
 
     def concerns(self, rank: int) -> bool:
         """Whether this worker is among them."""
-        return self.ranks == "all" or rank in self.ranks
+        if isinstance(self.ranks, str):
+            return self.ranks == "all"
+        return rank in self.ranks
 
 
 @dataclasses.dataclass(frozen=True)

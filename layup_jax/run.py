@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import optax
 
+from layup_jax.artificial import configured_transport
 from layup_jax.config import RunConfig, StrategyConfig, validated
 from layup_jax.config_checks import check_ranks
 from layup_jax.data import Batch, LoaderSpec, make_loader
@@ -91,7 +92,8 @@ def choose_partition(
     layers = partition_layers("layer", sizes)
     local = Local(task.optimizer)
     by_layer = Engine(model, layers, task.loss, local, numerics=_numerics(config, mesh))
-    measured = measure_partition(by_layer, batch)
+    emulated = config.emulation.forward_seconds + config.emulation.backward_seconds
+    measured = measure_partition(by_layer, batch, emulated)
     return Chosen(measured.partition, f"auto: {measured}")
 
 
@@ -167,7 +169,8 @@ def train(
     Raises:
       TransportError: the other workers cannot be reached any more.
     """
-    worker = Worker(prepared.task, prepared.engine, config, transport, sinks)
+    slow = configured_transport(config, transport)
+    worker = Worker(prepared.task, prepared.engine, config, slow, sinks)
     result = worker.run(map(prepared.engine.mesh.sharded, loader), stop)
     if worker.cut_off is not None:
         raise worker.cut_off

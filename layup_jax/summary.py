@@ -82,6 +82,7 @@ def summarise(
         staleness_histogram=_added([each.staleness_histogram for each in results]),
         queue_depth_mean=fmean(each.depth_mean for each in queues) if queues else None,
         tapes_alive_max=max(each.pipeline.tapes_alive_max for each in results),
+        emulated=config.emulation.is_set,
         **_pass_times([each.pipeline.times for each in results if each.pipeline.times]),
     )
 

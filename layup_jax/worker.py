@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from layup_jax.artificial import configured_delays
 from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
@@ -32,7 +33,7 @@ from layup_jax.host import allowed_cores, jax_platform
 from layup_jax.metrics.records import Line, NoteRecord, StepRecord
 from layup_jax.metrics.sink import Sink
 from layup_jax.models.partition import Partition
-from layup_jax.pipeline.base import Delays, Parts, Pipeline, StepResult, Work
+from layup_jax.pipeline.base import Parts, Pipeline, StepResult, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.pipeline.make import make_pipeline
 from layup_jax.pipeline.ratio import measure_passes
@@ -213,8 +214,7 @@ class Worker:
         return Moment(*self._draws, self._begun)
 
     def _parts(self) -> Parts:
-        delay, rank = self._config.delay, self._transport.rank
-        delays = Delays(delay.seconds, delay.backward_seconds)
+        rank = self._transport.rank
         return Parts(
             engine=self._engine,
             store=self._store,
@@ -222,15 +222,16 @@ class Worker:
             on_update=self._ask,
             settle=self._merger.settle if self._strategy.asks in _COLLECTIVES else None,
             rank=rank,
-            delays=delays if delay.concerns(rank) else Delays(),
+            delays=configured_delays(self._config, rank, self._engine.segments),
             recording=self.recording,
         )
 
     def _make_pipeline(self, batch: PyTree) -> Pipeline:
+        parts = self._parts()
         return make_pipeline(
             self._schedule,
-            self._parts(),
-            measure=lambda: measure_passes(self._engine, batch),
+            parts,
+            measure=lambda: measure_passes(self._engine, batch, parts.delays),
             cores=len(allowed_cores()) if jax_platform() == "cpu" else 1,
             on_change=self._note,
         )

@@ -124,8 +124,8 @@ def test_the_last_override_wins():
         ("delay.every", "0", "config.delay.every must be at least 1, got 0; change it"),
         (
             "delay.pattern",
-            "expo",
-            "unknown config.delay.pattern 'expo'; did you mean 'exponential'",
+            "evry",
+            "unknown config.delay.pattern 'evry'; did you mean 'every'?",
         ),
         ("delay.message_seconds", "-1", "config.delay.message_seconds must be at least 0, got -1."),
         ("emulation.forward_seconds", "-1", "config.emulation.forward_seconds must be at least 0"),

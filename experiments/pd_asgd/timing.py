@@ -130,6 +130,7 @@ class Trainer:
         from layup_jax.config import validated
         from layup_jax.engine.engine import Moment
         from layup_jax.pipeline.base import Parts, Work
+        from layup_jax.pipeline.delays import Delays
         from layup_jax.pipeline.make import make_pipeline
         from layup_jax.pipeline.ratio import measure_passes
         from layup_jax.run import choose_partition, prepare
@@ -160,7 +161,7 @@ class Trainer:
         self._pipeline = make_pipeline(
             configured_schedule(config),
             parts,
-            measure=lambda: measure_passes(self._engine, self._batches[0]),
+            measure=lambda: measure_passes(self._engine, self._batches[0], Delays()),
             cores=len(allowed_cores()),
             on_change=self._reasons.append,
         )

@@ -59,16 +59,17 @@ def _dispatch_seconds(mesh: LocalMesh) -> float:
     return _fastest(lambda: add(arguments))
 
 
-def measure_partition(engine: Engine, batch: PyTree) -> Measurement:
+def measure_partition(engine: Engine, batch: PyTree, emulated_seconds: float = 0.0) -> Measurement:
     """Chooses a partition for one machine, model and batch.
 
     Args:
       engine: partitioned by layer; its compiled functions are used, its states made afresh.
       batch: a record with `inputs`, as in training.
+      emulated_seconds: that layers with parameters take on top, forward and backward.
     """
     dispatch = _dispatch_seconds(engine.mesh)
     states, outputs, passed = engine.init(), batch.inputs, []
-    seconds = [0.0] * len(engine)
+    seconds = [each.num_parametric * emulated_seconds for each in engine.segments]
     for index, state in enumerate(states):
 
         def forward(index=index, state=state, outputs=outputs):

@@ -79,6 +79,7 @@ def _title(config: RunConfig, summary: RunSummary | None, workers: int) -> str:
         algorithm += "" if summary.mixing == "none" else f" ({summary.mixing.replace('_', '-')})"
         status = "" if summary.status == "finished" else f" ({summary.status})"
     noun = "worker" if workers == 1 else "workers"
+    noun += ", emulated accelerator" if config.emulation.is_set else ""
     return f"{algorithm}, {workers} {noun}: {config.model.name} on {config.data.name}{status}"
 
 

@@ -149,6 +149,7 @@ class RunSummary(NamedTuple):
       update_delay_predicted_seconds: the same in theory, see `layup_jax.staleness`.
       queue_depth_mean: tapes that a backward thread found waiting, its own included.
       tapes_alive_max: most tapes of a worker at once.
+      emulated: whether layers slept to take as long as on another accelerator (`config.emulation`).
     """
 
     algorithm: str
@@ -184,6 +185,7 @@ class RunSummary(NamedTuple):
     update_delay_predicted_seconds: float | None = None
     queue_depth_mean: float | None = None
     tapes_alive_max: int = 1
+    emulated: bool = False
 
 
 Line: TypeAlias = StepRecord | EvaluationRecord | NoteRecord

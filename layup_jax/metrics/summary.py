@@ -45,7 +45,8 @@ def print_summary(
 
 
 def _title(summary: RunSummary) -> str:
-    return f"{summary.algorithm}, {_count(summary.workers, 'worker')}: {summary.status}"
+    emulated = ", emulated accelerator" if summary.emulated else ""
+    return f"{summary.algorithm}, {_count(summary.workers, 'worker')}{emulated}: {summary.status}"
 
 
 def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:

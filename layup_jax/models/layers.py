@@ -75,6 +75,7 @@ class Segment:
       names: of the layers.
       lends: arrays of its own that later segments borrow.
       borrows: arrays of earlier segments that it uses.
+      num_parametric: how many of the layers have parameters, borrowed ones included.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Segment:
         graphdefs = tuple(part.graphdef for part in self._parts)
         self._identity = (graphdefs, self._lends, self._borrows, self._inner)
         self._hash = hash(self._identity)
+        self.num_parametric = sum(bool(jax.tree.leaves(part.params)) for part in self._parts)
         self._is_random = any(jax.tree.leaves(part.rngs) for part in self._parts)
 
     def __eq__(self, other: object) -> bool:

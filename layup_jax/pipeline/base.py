@@ -10,7 +10,6 @@ A pipeline owns its threads, and nothing else: not the store, nor what it is tol
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol
 
@@ -19,6 +18,7 @@ import jax
 from layup_jax.clock import Clock
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.recording import Event, Recording
+from layup_jax.pipeline.delays import Delays
 from layup_jax.pipeline.queue import QueueStatistics
 from layup_jax.store import ParameterStore
 from layup_jax.types import Array, PyTree, SegmentUpdated
@@ -51,28 +51,6 @@ class StepResult(NamedTuple):
     samples: int
 
 
-class Delays(NamedTuple):
-    """Artificial: how long every step sleeps before its forward and before its backward pass.
-
-    Attributes:
-      forward_seconds: before the forward pass.
-      backward_seconds: before the backward pass.
-    """
-
-    forward_seconds: float = 0.0
-    backward_seconds: float = 0.0
-
-    def before_forward(self) -> None:
-        """Sleeps, if there is a delay."""
-        if self.forward_seconds:
-            time.sleep(self.forward_seconds)
-
-    def before_backward(self) -> None:
-        """Sleeps, if there is a delay."""
-        if self.backward_seconds:
-            time.sleep(self.backward_seconds)
-
-
 class Parts(NamedTuple):
     """What a schedule works on.
 
@@ -84,7 +62,7 @@ class Parts(NamedTuple):
       settle: called with segment and step before what other workers gave has to be merged; None where
         a strategy has no collectives.
       rank: of the worker.
-      delays: artificial ones.
+      delays: artificial ones, within and between passes.
       recording: gets who read and wrote what; None records nothing.
     """
 

@@ -148,7 +148,7 @@ class Decoupled(Threaded):
             self._tapes.reserve()
             work = self._works.take()
             self._crew.at_step(work.moment.step)
-            self._parts.delays.before_forward()
+            self._parts.delays.before_forward(work.moment.step)
             self._count_tapes(1)
             self._tapes.fill(_Pass(self._passes.forward(work, index), work.samples))
 
@@ -157,7 +157,7 @@ class Decoupled(Threaded):
             self._until_wanted(lambda: index < self._ratio.backward)
             tape, samples = self._tapes.take()
             self._crew.at_step(tape.moment.step)
-            self._parts.delays.before_backward()
+            self._parts.delays.before_backward(tape.moment.step)
             with self._in_order:
                 turn = Turn(next(self._numbers), index)
                 result = self._passes.backward(tape, turn, samples)

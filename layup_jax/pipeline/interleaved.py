@@ -42,6 +42,7 @@ class Interleaved:
         self._parts = parts
         self._engine = parts.engine
         self._store = parts.store
+        self._delays = parts.delays
         self._previous: _Checkable | None = None
         self._thread: int | None = None
 
@@ -77,9 +78,9 @@ class Interleaved:
     def step(self, work: Work) -> StepResult:
         """One work of `run`."""
         self.finish()
-        self._parts.delays.before_forward()
+        self._delays.before_forward(work.moment.step)
         tape = self._forward(work.batch, work.moment)
-        self._parts.delays.before_backward()
+        self._delays.before_backward(work.moment.step)
         loss, cotangent = self._turn(tape, work.batch)
         if is_known(loss):
             self._require_finite(_Checkable(work.moment.step, loss, tape))
@@ -98,9 +99,14 @@ class Interleaved:
             self._prepare(segment, moment)
             state, version = self._store.read(segment)
             self._parts.record(Event("forward", segment, moment.step, version=version))
-            model_state, passed = self._engine.forward(segment, state, outputs, batch, moment)
+            model_state, passed = self._delays.slowed(
+                self._engine.forward, segment, state, outputs, batch, moment
+            )
+            self._delays.in_forward(segment)
             outputs = passed.outputs
             records.append((passed, Carried(state.model_state, model_state), version))
+        self._prepare(len(self._engine) - 1, moment)
+        self._delays.in_forward(len(self._engine) - 1)  # computed in `_turn`
         passed, carried, versions = zip(*records, strict=True) if records else ((), (), ())
         return Tape(moment, passed, carried, versions, outputs)
 
@@ -110,7 +116,6 @@ class Interleaved:
 
     def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, Cotangent]:
         last = len(self._engine) - 1
-        self._prepare(last, tape.moment)
 
         def write(state):
             now = self._parts.clock.now()
@@ -118,7 +123,8 @@ class Interleaved:
             after, loss, cotangent = self._engine.turn(state, tape.outputs, batch, tape.moment, now)
             return after, (loss, cotangent)
 
-        (loss, cotangent), _ = self._store.update(last, write)
+        self._delays.in_backward(last)
+        (loss, cotangent), _ = self._delays.update(self._store, last, write)
         self._parts.on_update(SegmentUpdated(last, tape.moment.step))
         return loss, cotangent
 
@@ -131,7 +137,8 @@ class Interleaved:
             )
             return tape.carried[segment].onto(after), inputs
 
-        inputs, version = self._store.update(segment, write)
+        self._delays.in_backward(segment)
+        inputs, version = self._delays.update(self._store, segment, write)
         self._parts.on_update(SegmentUpdated(segment, tape.moment.step))
         return inputs, version - tape.versions[segment]
 

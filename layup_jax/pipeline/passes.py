@@ -65,6 +65,7 @@ class Passes:
         """
         self._parts = parts
         self._engine = parts.engine
+        self._delays = parts.delays
         self._is_live = weights == "live"
         self._placement = placement or Placement()
         self._is_apart = len(parts.engine) == 1 or self._placement.is_set
@@ -91,7 +92,10 @@ class Passes:
             state, version = self._parts.store.read(segment)
             self._parts.record(Event(kind, segment, moment.step, version=version))
             mirrored = self._placement.mirrored(segment, state, device)
-            model_state, passed = run(segment, mirrored, outputs, batch, moment)
+            model_state, passed = self._delays.slowed(
+                run, segment, mirrored, outputs, batch, moment
+            )
+            self._delays.in_forward(segment)
             outputs = passed.outputs
             carried = Carried(state.model_state, self._placement.at_home(model_state))
             records.append((passed, carried, version))
@@ -124,8 +128,9 @@ class Passes:
             began = time.perf_counter() - start
             passed = self._placement.moved(tape.passed[segment], device)
             cotangent = self._placement.moved(cotangent, device)
+            self._delays.in_backward(segment)
             if segment not in chunk:
-                cotangent = self._engine.cotangent(segment, passed, cotangent)
+                cotangent = self._delays.slowed(self._engine.cotangent, segment, passed, cotangent)
                 continue
             update = self._apart if self._is_apart else self._at_once
             cotangent, version = update(segment, passed, cotangent, tape, turn)
@@ -160,7 +165,9 @@ class Passes:
         self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
     ) -> tuple[Cotangent, int]:
         """VJP on this thread's device, update where the parameters live."""
-        gradient, previous = self._gradient(segment, passed, cotangent, tape, turn)
+        gradient, previous = self._delays.slowed(
+            self._gradient, segment, passed, cotangent, tape, turn
+        )
         gradient = self._placement.at_home(gradient)
 
         def write(state: SegmentState) -> tuple[SegmentState, Cotangent]:
@@ -186,7 +193,7 @@ class Passes:
     def _updated(self, segment: int, write: Write, turn: Turn) -> tuple[Cotangent, int]:
         if self._parts.settle is not None:
             self._parts.settle(segment, turn.number)
-        previous, version = self._parts.store.update(segment, write)
+        previous, version = self._delays.update(self._parts.store, segment, write)
         self._parts.on_update(SegmentUpdated(segment, turn.number))
         return previous, version
 

@@ -1,6 +1,6 @@
 """How many forward and how many backward threads: the choice of `threads.ratio="auto"`.
 
-    tuner = Tuner(measure_passes(engine, batch), cores=2)
+    tuner = Tuner(measure_passes(engine, batch, delays), cores=2)
     tuner.first.ratio, tuner.first.reason          # Ratio(1, 2, 1), why
     tuner.look_again(ratio, forward_seconds, backward_seconds)     # a better one, or None
 
@@ -24,6 +24,7 @@ from typing import NamedTuple
 import jax
 
 from layup_jax.engine.engine import Engine, Moment
+from layup_jax.pipeline.delays import Delays
 from layup_jax.types import PyTree
 
 _MOST_THREADS = 16
@@ -143,12 +144,13 @@ class Tuner:
         return choice if then >= _WORTH_CHANGING * now else None
 
 
-def measure_passes(engine: Engine, batch: PyTree) -> Measured:
+def measure_passes(engine: Engine, batch: PyTree, delays: Delays) -> Measured:
     """Runs a few forward and backward passes on states made for it, on the calling thread.
 
     Args:
       engine: whose functions are compiled and used.
       batch: as in training.
+      delays: are added, without sleeping: they lengthen passes, and leave the cores free.
     """
     states = list(engine.init())
     moment = Moment(0, 0, 0)
@@ -170,7 +172,11 @@ def measure_passes(engine: Engine, batch: PyTree) -> Measured:
     made = [forward()]
     forward_seconds, forward_cores = _median_seconds(forward)
     backward_seconds, backward_cores = _median_seconds(backward)
-    return Measured(forward_seconds, backward_seconds, forward_cores + backward_cores)
+    return Measured(
+        delays.of_forward(forward_seconds),
+        delays.of_backward(backward_seconds),
+        forward_cores + backward_cores,
+    )
 
 
 def _median_seconds(run: Callable[[], PyTree]) -> tuple[float, float]:

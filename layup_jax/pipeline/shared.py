@@ -92,9 +92,9 @@ class Shared(Threaded):
 
     def _step(self, work: Work, index: int, done: int, own: list[PyTree] | None) -> None:
         self._crew.at_step(work.moment.step)
-        self._parts.delays.before_forward()
+        self._parts.delays.before_forward(work.moment.step)
         tape = self._passes.forward(work, index)
-        self._parts.delays.before_backward()
+        self._parts.delays.before_backward(work.moment.step)
         with self._in_order:
             turn = Turn(next(self._numbers), index, self._chunk(index, done), own)
             result = self._passes.backward(tape, turn, work.samples)

@@ -1,7 +1,8 @@
 """Runs the transport suite, and gossip on top of it, under MPI.
 
-    mpirun -n 4 python run_transport_suite.py host mpi4jax
+    mpirun -n 4 python run_transport_suite.py host mpi4jax slow
 
+"slow" is the data plane host, of which every second worker has a slow link.
 Rank 0 prints one line for each check that passed; a rank that fails prints why and ends all.
 """
 
@@ -12,10 +13,17 @@ import traceback
 import gossip
 import jax
 
+from layup_jax.artificial import configured_transport
+from layup_jax.config import validated
 from layup_jax.testing import transports
 
 # One-way messages are beyond the blocking data plane; they mix more slowly than exchanges.
-_GOSSIP = {"host": {"pairwise": 80, "push_sum": 320}, "mpi4jax": {"pairwise": 80}}
+_GOSSIP = {
+    "host": {"pairwise": 80, "push_sum": 320},
+    "mpi4jax": {"pairwise": 80},
+    "slow": {"pairwise": 80, "push_sum": 320},
+}
+_SLOW = {"ranks": (1, 3), "message_seconds": 1e-4, "pattern": "exponential", "link_mbit": 1000}
 
 
 def _reaches_the_mean(mixing, steps, transport):
@@ -46,12 +54,21 @@ def checks(data_plane):
             yield f"{mixing}{each.__name__}", functools.partial(each, mixing, steps)
 
 
-def _run(transport):
-    for name, check in checks(transport.data_plane):
+def _made(data_plane):
+    from layup_jax.transport.mpi import MpiTransport
+
+    if data_plane == "slow":
+        return configured_transport(validated({"delay": _SLOW}), MpiTransport("host"))
+    return MpiTransport(data_plane)
+
+
+def _run(data_plane):
+    transport = _made(data_plane)
+    for name, check in checks(data_plane):
         check(transport)
         transport.gather("all have passed it, so none can disturb it any more")
         if transport.rank == 0:
-            print(f"passed {transport.data_plane} {name}", flush=True)
+            print(f"passed {data_plane} {name}", flush=True)
     transport.close()
     transport.close()
 
@@ -60,12 +77,10 @@ def _main(data_planes):
     # Only here, for the import initialises MPI, and pytest imports this module for its list.
     from mpi4py import MPI
 
-    from layup_jax.transport.mpi import MpiTransport
-
     jax.config.update("jax_enable_x64", True)
     try:
         for data_plane in data_planes:
-            _run(MpiTransport(data_plane))
+            _run(data_plane)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

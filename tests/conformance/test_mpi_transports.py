@@ -43,12 +43,22 @@ def _mpirun(size, *arguments):
 @pytest.mark.mpi
 @pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow), 4])
 def test_contract(size):
-    status, output = _mpirun(size, *PLANES)
+    _require_all_passed(size, *PLANES)
+
+
+@pytest.mark.mpi
+@pytest.mark.slow
+def test_contract_behind_slow_links():
+    _require_all_passed(3, "slow")
+
+
+def _require_all_passed(size, *planes):
+    status, output = _mpirun(size, *planes)
     assert status == 0, output
     passed = [line for line in output.splitlines() if line.startswith("passed ")]
     expected = [
         f"passed {plane} {name}"
-        for plane in PLANES
+        for plane in planes
         for name, _ in run_transport_suite.checks(plane)
     ]
     assert passed == expected, output

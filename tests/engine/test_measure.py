@@ -47,6 +47,17 @@ def test_every_layer_is_measured(name, strategy):
     assert measured.partition == choose(measured.layer_seconds, measured.dispatch_seconds)
 
 
+def test_emulated_layers_are_as_long_as_they_are_made_to_be():
+    make, batch = tiny.MODELS["token"]
+    model = make()
+    partition = [(i, i + 1) for i in range(len(model))]
+    engine = Engine(model, partition, tiny.loss, Local(tiny.sgd()))
+    measured = measure_partition(engine, batch(), emulated_seconds=100.0)
+    with_parameters = [seconds > 100 for seconds in measured.layer_seconds]
+    assert with_parameters == [True, True, True, False, True]
+    assert measured.partition == ((0, 1), (1, 2), (2, 3), (3, 5))
+
+
 def test_says_what_it_measured():
     measured = Measurement(((0, 2), (2, 3)), 12e-6, (1e-3, 2e-3, 30e-6))
     assert str(measured) == "2 segments of 3 layers (a dispatch takes 12 us, a layer 30 to 2000 us)"

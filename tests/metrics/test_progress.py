@@ -140,6 +140,11 @@ def test_the_summary_is_a_table_that_names_the_figure(output, tmp_path):
     assert text.endswith(f"figure: {figure}\n")
 
 
+def test_the_summary_of_an_emulated_run_says_so(output):
+    print_summary(summary(emulated=True), None, console=Console(file=output, width=80))
+    assert "layup, 4 workers, emulated accelerator: finished" in output.getvalue()
+
+
 def test_the_summary_of_a_failed_run_says_why(output):
     failed = summary(
         status="failed",

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schedules import tiny_engine
 
+from layup_jax.pipeline.delays import Delays, Emulated, Timer
 from layup_jax.pipeline.ratio import Measured, Ratio, Tuner, best, measure_passes, predicted
 
 
@@ -68,8 +69,21 @@ def test_looking_again_changes_only_what_is_worth_it():
 
 
 def test_measures_both_passes_and_keeps_nothing():
-    measured = measure_passes(tiny_engine(), tiny.features())
+    measured = measure_passes(tiny_engine(), tiny.features(), Delays())
     assert measured.forward_seconds > 0
     assert measured.backward_seconds > 0
     least = measured.forward_seconds + measured.backward_seconds
     assert measured.core_seconds >= least * (1 - 1e-9)
+
+
+def test_artificial_time_lengthens_passes_but_takes_no_core():
+    emulated = Emulated((10.0, 0.0, 20.0, 30.0), (100.0, 0.0, 200.0, 300.0))
+    delays = Delays(emulated=emulated, slowdown=2.0, timer=Timer(sleep=_never))
+    measured = measure_passes(tiny_engine(), tiny.features(), delays)
+    assert 2 * 60 < measured.forward_seconds < 2 * 70
+    assert 2 * 600 < measured.backward_seconds < 2 * 610
+    assert 0 < measured.core_seconds < 20
+
+
+def _never(seconds):
+    raise AssertionError(f"slept {seconds} s to measure")

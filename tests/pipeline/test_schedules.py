@@ -12,7 +12,8 @@ from schedules import SCHEDULES, SLOPES, Bench, decoupled, ones, shared, sloping
 
 from layup_jax.engine.engine import Engine, Tape
 from layup_jax.errors import NonFiniteError, PipelineError
-from layup_jax.pipeline.base import Delays
+from layup_jax.pauses import Pauses
+from layup_jax.pipeline.delays import Delays
 from layup_jax.store import ParameterStore
 
 THREADED = [name for name in SCHEDULES if name != "interleaved"]
@@ -195,7 +196,7 @@ def _tapes():
 
 @pytest.mark.parametrize(("forward", "backward", "queue"), [(1, 1, 1), (3, 1, 2), (2, 2, 4)])
 def test_a_slow_backward_thread_keeps_no_more_tapes_than_it_may(normed, forward, backward, queue):
-    delays = Delays(backward_seconds=0.02)
+    delays = Delays(backward=Pauses(0.02))
     make = decoupled(forward, backward, queue)
     bench = Bench(normed, make, delays=delays)
     gc.freeze()  # what is there already is not looked through for every step

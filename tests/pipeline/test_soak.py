@@ -19,7 +19,8 @@ from layup_jax.host import prepare_host
 prepare_host("none", 0, 1, one_heap=True)
 import jax, optax
 from layup_jax.models import mlp
-from layup_jax.pipeline.base import Delays
+from layup_jax.pauses import Pauses
+from layup_jax.pipeline.delays import Delays
 from layup_jax.strategies import Local
 
 PAGE = 4096
@@ -29,7 +30,7 @@ def resident():
 model = mlp((64,), 3, width=256, depth=6)
 cut = [(i, i + 1) for i in range(len(model))]
 engine = Engine(model, cut, tiny.loss, Local(optax.sgd(1e-3, momentum=0.9)))
-bench = Bench(engine, decoupled(2, 2, 4), delays=Delays(backward_seconds=0.005))
+bench = Bench(engine, decoupled(2, 2, 4), delays=Delays(backward=Pauses(0.005)))
 bench.parts.recording.add = lambda event: None  # a recording grows, and is meant to
 batch = tiny.features(256, shape=(64,))
 seconds, sizes, start, step = float(sys.argv[1]), [], time.monotonic(), 0
