@@ -124,7 +124,7 @@ def compare(runs: Sequence[Run]) -> Comparison:
         for key in shown
         if any(run.settings.get(key) != runs[0].settings.get(key) for run in runs)
     )
-    shared = {key: runs[0].settings[key] for key in shown if key not in differing}
+    shared = {key: runs[0].settings.get(key) for key in shown if key not in differing}
     emulated = any(run.emulated for run in runs)
     return Comparison(_labelled(_grouped(runs)), shared, differing, emulated)
 
@@ -176,7 +176,7 @@ def _is_of_task(key: str) -> bool:
 def _grouped(runs: Sequence[Run]) -> list[tuple[Run, ...]]:
     groups: dict[Any, list[Run]] = {}
     for run in runs:
-        settings = {key: each for key, each in run.settings.items() if key not in _IDENTITY}
+        settings = [each for each in sorted(run.settings.items()) if each[0] not in _IDENTITY]
         # Means over runs that ended early would be of nothing in particular.
         alone = None if run.status == "finished" else run.path
         groups.setdefault((repr(settings), run.workers, alone), []).append(run)

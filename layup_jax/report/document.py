@@ -71,7 +71,7 @@ def _write_beside(out: Path, temporary: Path, text: str) -> None:
     try:
         if out.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise ReportError(
             f"report '{out}' must be a file that can be written, got '{error.strerror}'; "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,10 @@ class Measure(NamedTuple):
     column: Column
     form: str
     value: Callable[[RunSummary], float | None]
+
+
+# Only where a run was profiled.
+_MFU = Measure(Column("mfu", "MFU", True), ".3f", lambda s: s._asdict().get("mfu"))
 
 
 def make_table(comparison: Comparison) -> Table:
@@ -132,6 +137,8 @@ def _algorithm(run: Run) -> str:
 
 def _measures(comparison: Comparison) -> Table:
     measures = _all_measures(comparison.shared.get("evaluation.target"))
+    if any(_measured(_MFU, group).value is not None for group in comparison.groups):
+        measures.append(_MFU)
     rows = [[_measured(measure, group) for measure in measures] for group in comparison.groups]
     return Table(tuple(measure.column for measure in measures), tuple(map(tuple, rows)))
 
@@ -180,7 +187,7 @@ def _measured(measure: Measure, group: Group) -> Cell:
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Cell(format(mean, measure.form), mean)
-    spread = statistics.stdev(values)
+    spread = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
     return Cell(f"{mean:{measure.form}} ± {spread:{measure.form}}", mean, spread)
 
 

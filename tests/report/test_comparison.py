@@ -71,6 +71,13 @@ def test_different_algorithms_compare(tmp_path):
     assert "data.data_dir" not in compare(runs).differing
 
 
+def test_an_option_that_is_none_is_one_that_is_not_there(tmp_path):
+    config = {"model": {"options": {"dropout": None}}}
+    one, two = made_run(tmp_path, "a"), made_run(tmp_path, "b", config=config)
+    assert compared(one, two).shared["model.options.dropout"] is None
+    assert compared(one, two).differing == ()
+
+
 def test_options_with_tuples_equal_themselves_after_json(tmp_path):
     config = {"model": {"options": {"channels": (8, 8)}}}
     runs = read_runs([made_run(tmp_path, name, config=config) for name in "ab"])

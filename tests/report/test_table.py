@@ -47,6 +47,15 @@ def test_what_was_not_measured_is_no_number(tmp_path):
     assert cell(table, 0, "peak_memory_megabytes").text == "412"
 
 
+def test_a_loss_without_bounds_has_no_spread(tmp_path):
+    losses = (1.0, float("inf"))
+    paths = [
+        made_run(tmp_path, f"s{seed}", config={"seed": seed}, test_loss=loss)
+        for seed, loss in enumerate(losses)
+    ]
+    assert cell(table_of(*paths), 0, "test_loss").text == "inf ± nan"
+
+
 def test_csv_gives_back_exact_numbers_and_names(tmp_path):
     seeds = [
         made_run(tmp_path, f"{NASTY}{seed}", config={"seed": seed}, test_loss=seed / 3)
