@@ -14,10 +14,12 @@ from typing import NoReturn
 from layup_jax.config_file import Override
 from layup_jax.errors import ConfigError, nearest
 
-COMMANDS = ("train", "doctor", "list", "replay")
-_TRAIN_OPTIONS = (
-    *("--config", "--workers", "--hosts", "--data_dir", "--overwrite", "--debug", "--help"),
-)
+COMMANDS = ("train", "doctor", "list", "replay", "report")
+_OPTIONS = {
+    "train": ("--config", "--workers", "--hosts", "--data_dir", "--overwrite", "--debug", "--help"),
+    "replay": ("--rank", "--help"),
+    "report": ("--out", "--mixed", "--help"),
+}
 _OVERRIDE = re.compile(r"--config\.([^=]*)(?:=(.*))?", re.DOTALL)
 
 _DESCRIPTION = (
@@ -31,6 +33,7 @@ examples:
   layup train --config=configs/digits.py:slowmo --workers=4
   layup train --config=configs/digits_layup.py --hosts=a:4,b:4
   layup replay runs/digits_pd_asgd
+  layup report runs/digits_layup runs/digits_slowmo
   mpirun -n 4 --oversubscribe layup train --config=configs/digits_layup.py
   srun --mpi=pmix -n 16 layup train --config=configs/digits_layup.py
 """
@@ -64,7 +67,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise ConfigError(f"a command must be given, got none; use one of: {', '.join(COMMANDS)}")
     if unknown:
         name = unknown[0].split("=")[0]
-        known = _TRAIN_OPTIONS if options.command == "train" else ("--help",)
+        known = _OPTIONS.get(options.command, ("--help",))
         raise ConfigError(f"unknown argument '{unknown[0]}'; {nearest(name, known)}")
     if options.command == "train" and not options.config:
         raise ConfigError(
@@ -143,6 +146,25 @@ def _parser() -> Parser:
     replay.add_argument("folder", metavar="FOLDER", help="of the run, such as runs/digits_pd_asgd")
     replay.add_argument(
         "--rank", metavar="N", type=int, default=0, help="of the worker (default: 0)"
+    )
+    report = commands.add_parser(
+        "report",
+        help="compare runs in one page",
+        description="Compares runs in a page of tables and figures that needs no network. Runs that "
+        "differ only in their seed are taken together.",
+        allow_abbrev=False,
+    )
+    report.add_argument("folders", metavar="FOLDER", nargs="*", help="of a run, such as runs/demo")
+    report.add_argument(
+        "--out",
+        metavar="FILE",
+        action="append",
+        help="ends in .html, .md or .csv; may be given several times (default: report.html)",
+    )
+    report.add_argument(
+        "--mixed",
+        action="store_true",
+        help="compare runs of different models, data, optimizers or lengths too",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""The command line: layup train | doctor | list | replay.
+"""The command line: layup train | doctor | list | replay | report.
 
     layup train --config=configs/digits_layup.py --workers=4 --config.seed=1
 
@@ -274,6 +274,18 @@ def _replay(options: argparse.Namespace, start: Start) -> int:
     return 0
 
 
+def _report(options: argparse.Namespace, start: Start) -> int:
+    del start
+    from layup_jax.metrics.console import open_console
+    from layup_jax.report import write_report
+
+    outs = options.out or ["report.html"]
+    write_report(options.folders, outs, mixed=options.mixed)
+    for out in outs:
+        open_console().print(f"report: {out}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
 def _own_command() -> list[str]:
     """How this program was started, without its arguments."""
     if os.path.basename(sys.argv[0]) == "layup" and os.path.isfile(sys.argv[0]):
@@ -286,6 +298,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Start], int]] = {  # see `arg
     "doctor": _doctor,
     "list": _list,
     "replay": _replay,
+    "report": _report,
 }
 
 

@@ -39,7 +39,11 @@ class PeerFailedError(LayupError):
 
 
 class RunFolderError(LayupError):
-    """A run folder that cannot be written."""
+    """A run folder that cannot be read or written."""
+
+
+class ReportError(LayupError):
+    """Runs that cannot be compared, or a report that cannot be written."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from layup_jax.cli import World, find_world
 from layup_jax.errors import TransportError
 from layup_jax.launch import Mpirun, Noise, check_pair, mpirun_command
 from layup_jax.testing.endpoints import wait_until
+from tests.report.made_runs import made_run
 
 REPOSITORY = Path(__file__).parent.parent
 CONFIG = "--config=configs/digits_layup.py"
@@ -97,6 +98,11 @@ def assert_one_sentence(done, sentence):
             ("train", f"{CONFIG}:slowmo"),
             "'configs/digits_layup.py' takes no name, got 'slowmo'; use --config=configs/",
         ),
+        (
+            ("report", "runs/none", "--out=x.pdf"),
+            "must end in one of .html, .md, .csv, got 'x.pdf'",
+        ),
+        (("report", "runs/none", "--mixd"), "unknown argument '--mixd'; did you mean '--mixed'?"),
         (("list", "--models"), "unknown argument '--models'; use one of: --help"),
         (
             ("train", CONFIG, "--config.seed"),
@@ -140,6 +146,15 @@ def test_help_shows_commands_and_overrides():
     assert done.returncode == 0
     words = ("--workers", "--overwrite", "--debug", "--data_dir", "--config.KEY=VALUE", "Ctrl-C")
     assert all(word in done.stdout for word in words)
+
+
+def test_report_compares_runs_and_says_where(tmp_path):
+    paths = [made_run(tmp_path, name) for name in ("one", "two")]
+    outs = [tmp_path / "report.html", tmp_path / "numbers.csv"]
+    done = run(*LAYUP, "report", *map(str, paths), *(f"--out={out}" for out in outs))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [f"report: {out}" for out in outs]
+    assert all(out.stat().st_size > 0 for out in outs)
 
 
 def test_list_prints_one_line_for_each_thing_to_choose():

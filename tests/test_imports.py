@@ -50,6 +50,7 @@ LEVELS = (
         "launch",
         "doctor",
         "listing",
+        "report",
         "config_file",
         "arguments",
         "cli",
@@ -69,6 +70,7 @@ HOMES = {
     "tokenizers": {"data/tokenizer.py"},
     "PIL": {"data/resize.py"},
     "matplotlib": {"metrics/figure.py"},
+    "plotly": {"report/figures.py"},
     "networkx": {"topology/file.py"},
     "rich": {
         "metrics/console.py",
@@ -195,6 +197,7 @@ HEAVY = (
     "tensorflow",
     "tensorflow_datasets",
     "matplotlib",
+    "plotly",
     "grain",
     "sklearn",
     "tokenizers",

@@ -26,7 +26,7 @@ SIZE_INCHES = (10.0, 4.4)
 DOTS_PER_INCH = 150
 _INK, _FAINT = "#1a1a1a", "#8c8c8c"
 # Okabe and Ito's colours, told apart with any eyes.
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)), (0, (8, 2)))
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 _MOST_NAMED_WORKERS = 8
@@ -144,7 +144,7 @@ def _look(rank: int, named: bool) -> dict[str, Any]:
     if not named:
         return {"color": _FAINT, "linewidth": 0.7}
     return {
-        "color": _COLORS[rank % len(_COLORS)],
+        "color": COLORS[rank % len(COLORS)],
         "linestyle": _DASHES[rank % len(_DASHES)],
         "marker": _MARKERS[rank % len(_MARKERS)],
         "markersize": 4,

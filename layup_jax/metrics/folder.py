@@ -131,9 +131,21 @@ class RunFolder:
         self._write("summary.json", summary._asdict())
 
     def read_summary(self) -> RunSummary | None:
-        """The inverse of `write_summary`; None before the end of the run."""
+        """The inverse of `write_summary`; None before the end of the run.
+
+        Raises:
+          RunFolderError: the file is none of ours.
+        """
         file = self.path / "summary.json"
-        return decode_summary(json.loads(file.read_text())) if file.exists() else None
+        try:
+            return decode_summary(json.loads(file.read_text()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise RunFolderError(
+                f"'{file}' must be the summary of a run of this version, got '{error}'; "
+                "delete the file or repeat the run"
+            ) from error
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
         temporary = self.path / f"{name}.temporary"

@@ -6,6 +6,7 @@ plot(series[0].loss_seconds, smoothed(series[0].loss))
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -26,9 +27,11 @@ class WorkerSeries(NamedTuple):
       end_seconds: of its last line; 0 if there is none.
       loss_seconds: (n,).
       loss: (n,).
+      samples: (n,), that the worker had trained on by then.
       accuracy_seconds: (m,).
       accuracy: (m,), of its own model, in [0, 1].
       mean_accuracy: (m,), of the mean model, NaN where unknown.
+      waiting_seconds: of all threads, by cause; as in the worker's last `StepRecord`.
     """
 
     rank: int
@@ -36,9 +39,11 @@ class WorkerSeries(NamedTuple):
     end_seconds: float
     loss_seconds: np.ndarray
     loss: np.ndarray
+    samples: np.ndarray
     accuracy_seconds: np.ndarray
     accuracy: np.ndarray
     mean_accuracy: np.ndarray
+    waiting_seconds: Mapping[str, float]
 
 
 def read_series(folder: RunFolder) -> tuple[WorkerSeries, ...]:
@@ -85,9 +90,11 @@ def _read_worker(folder: RunFolder, rank: int) -> WorkerSeries:
         end_seconds=max((line.train_seconds for line in lines), default=0.0),
         loss_seconds=_array(line.train_seconds for line in steps),
         loss=_array(line.loss for line in steps),
+        samples=_array(line.samples for line in steps),
         accuracy_seconds=_array(line.train_seconds for line in evaluations),
         accuracy=_array(line.test_accuracy for line in evaluations),
         mean_accuracy=_array(line.mean_test_accuracy for line in evaluations),
+        waiting_seconds=steps[-1].waiting_seconds if steps else {},
     )
 
 
