@@ -102,6 +102,11 @@ def assert_one_sentence(done, sentence):
             ("train", CONFIG, "--config.seed"),
             "an override needs a key and a value, got '--config.seed'",
         ),
+        (
+            ("train", CONFIG, "--hosts=localhost:2", "--workers=3"),
+            "--workers must be at most the number of slots of all hosts, 2, got 3",
+        ),
+        (("train", CONFIG, "--hosts=./absent"), "--hosts must name a hostfile that can be read"),
         (("train", CONFIG, "--workers=2", "--config.sed=1"), "config.sed; did you mean 'seed'?"),
         (
             ("train", CONFIG, "--workers=2", "--config.delay.ranks=2"),
@@ -174,6 +179,7 @@ def test_bad_input_under_the_users_own_mpirun_is_said_once():
     for arguments, sentence in (
         (("train", CONFIG, "--workers=3"), "--workers must be the number of processes that mpirun"),
         (("train", CONFIG, "--config.sed=1"), "did you mean 'seed'?"),
+        (("train", CONFIG, "--hosts=a"), "--hosts is for starting processes, got it in one that"),
         (("trian",), "did you mean 'train'?"),
     ):
         done = run(*MPIRUN, "-n", "2", *LAYUP, *arguments)
