@@ -16,7 +16,13 @@ from layup_jax.errors import ConfigError, nearest
 
 COMMANDS = ("train", "doctor", "list", "replay")
 _TRAIN_OPTIONS = (
-    *("--config", "--workers", "--hosts", "--data_dir", "--overwrite", "--debug", "--help"),
+    "--config",
+    "--workers",
+    "--hosts",
+    "--data_dir",
+    "--overwrite",
+    "--debug",
+    "--help",
 )
 _OVERRIDE = re.compile(r"--config\.([^=]*)(?:=(.*))?", re.DOTALL)
 

@@ -291,6 +291,9 @@ def heard(text, size, *, is_quiet=False):
 def test_noise_is_dropped_and_nothing_else(size):
     table = b"-" * 70 + b"\n| a table |\n" + b"-" * 70 + b"\nprterun is a word\n"
     race = b"[vm:1] PMIX ERROR: PMIX_ERR_UNREACH in file x.c at line 3146\n"
+    race += (
+        b"[vm:1] plm:ssh: Warning: setpgid(2,2) failed in parent with errno=Permission denied(13)\n"
+    )
     said = b"Traceback:\nlayup: no\n"
     text = said + BANNER % 2 + race + table + BANNER % 1 + b"[1, 2]\nno newline"
     assert heard(text, size) == said + table + BANNER % 1 + b"[1, 2]\nno newline"
