@@ -33,6 +33,7 @@ HOSTS_VARIABLE = "LAYUP_HOSTS"  # the launcher's word to workers: what --hosts w
 VIRTUAL = "virtual"  # the value of it where all hosts are this machine
 _RANK_NAMES = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _SIZE_NAMES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+_WORLD_NAMES = (("OMPI_COMM_WORLD_RANK",), ("OMPI_COMM_WORLD_SIZE",))
 
 
 class Place(NamedTuple):
@@ -127,10 +128,10 @@ def local_place(environ: Mapping[str, str] = os.environ) -> Place:
 
     All workers on virtual hosts are on one machine.
     """
-    if environ.get(HOSTS_VARIABLE) == VIRTUAL:
-        return Place(*(int(environ[f"OMPI_COMM_WORLD_{name}"]) for name in ("RANK", "SIZE")))
-    rank = next((int(environ[name]) for name in _RANK_NAMES if name in environ), 0)
-    size = next((int(environ[name]) for name in _SIZE_NAMES if name in environ), None)
+    is_virtual = environ.get(HOSTS_VARIABLE) == VIRTUAL
+    ranks, sizes = _WORLD_NAMES if is_virtual else (_RANK_NAMES, _SIZE_NAMES)
+    rank = next((int(environ[name]) for name in ranks if name in environ), 0)
+    size = next((int(environ[name]) for name in sizes if name in environ), None)
     if size is None:
         size = _slurm_local_size(environ)
     return Place(rank, max(size, rank + 1))

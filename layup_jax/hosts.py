@@ -30,6 +30,7 @@ _ITEM = re.compile(rf"{_NAME}(?::([1-9]\d{{0,3}}))?", re.ASCII)
 _LINE = re.compile(rf"{_NAME}(?:\s+slots\s*=\s*([1-9]\d{{0,3}}))?", re.ASCII)
 _SSH_OPTIONS = ("-o", "BatchMode=yes", "-o", "ConnectTimeout=5")
 _SSH_SECONDS = 20
+_TCP_ONLY = ("--mca", "pml", "ob1", "--mca", "btl", "tcp,self")  # not around the links
 _NO_CONNECTION = 255  # ssh's status; all others are of the command
 _FORWARDED = re.compile(r"(JAX|XLA|TFDS|LAYUP|MPI4JAX|MPI4PY)_\w+|PYTHONPATH")
 
@@ -110,7 +111,7 @@ def mpirun_options(hosts: Hosts, environ: Mapping[str, str]) -> list[str]:
     """What Open MPI 5 is told so that it starts workers there, with these variables of ours."""
     options = ["--host", _listed(hosts.each)]
     if hosts.is_virtual:
-        return [*options, "--prtemca", "plm_ssh_agent", virtual_host.AGENT]
+        return [*options, "--prtemca", "plm_ssh_agent", virtual_host.AGENT, *_TCP_ONLY]
     for name in filter(_FORWARDED.fullmatch, environ):
         options += ["-x", name]
     return options

@@ -237,9 +237,9 @@ class Noise:
     """Takes out of mpirun's standard error what the user need not read.
 
     That is: the banner about a status in `QUIET_STATUSES`, all banners once `is_quiet`, lines about
-    messages that mpirun could not give to a worker that had just ended, or about a process group that
-    ssh had already made, and a sentence of ours that
-    another worker has said already, be it with other numbers.
+    messages that mpirun could not give to a worker that had just ended, or about a process group that ssh
+    had already made, and a sentence of ours that another worker has said already, be it with other
+    numbers.
     """
 
     def __init__(self, is_quiet: Callable[[], bool]):

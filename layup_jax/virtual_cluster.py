@@ -7,8 +7,9 @@
     layup0 eth0 ------ port0 [bridge in layup-switch] port1 ------ eth0 layup1
 
 Hosts, and the switch between them, are network namespaces, so the machine's own network is left
-alone; they share its files, processes and cores. A rate limits both directions of a link; there is
-no delay and no loss. There is one cluster at a time, because names are fixed. Needs root.
+alone; they share its files, processes and cores. A rate limits both directions of a link; what
+would wait in it for more than 0.1 s is dropped, as a switch does, and there is no other delay or loss.
+There is one cluster at a time, because names are fixed. Needs root.
 """
 
 from __future__ import annotations

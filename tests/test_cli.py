@@ -108,6 +108,11 @@ def assert_one_sentence(done, sentence):
             ("train", CONFIG, "--config.seed"),
             "an override needs a key and a value, got '--config.seed'",
         ),
+        (
+            ("train", CONFIG, "--hosts=localhost:2", "--workers=3"),
+            "--workers must be at most the number of slots of all hosts, 2, got 3",
+        ),
+        (("train", CONFIG, "--hosts=./absent"), "--hosts must name a hostfile that can be read"),
         (("train", CONFIG, "--workers=2", "--config.sed=1"), "config.sed; did you mean 'seed'?"),
         (
             ("train", CONFIG, "--workers=2", "--config.delay.ranks=2"),
@@ -189,6 +194,7 @@ def test_bad_input_under_the_users_own_mpirun_is_said_once():
     for arguments, sentence in (
         (("train", CONFIG, "--workers=3"), "--workers must be the number of processes that mpirun"),
         (("train", CONFIG, "--config.sed=1"), "did you mean 'seed'?"),
+        (("train", CONFIG, "--hosts=a"), "--hosts is for starting processes, got it in one that"),
         (("trian",), "did you mean 'train'?"),
     ):
         done = run(*MPIRUN, "-n", "2", *LAYUP, *arguments)
@@ -300,6 +306,9 @@ def heard(text, size, *, is_quiet=False):
 def test_noise_is_dropped_and_nothing_else(size):
     table = b"-" * 70 + b"\n| a table |\n" + b"-" * 70 + b"\nprterun is a word\n"
     race = b"[vm:1] PMIX ERROR: PMIX_ERR_UNREACH in file x.c at line 3146\n"
+    race += (
+        b"[vm:1] plm:ssh: Warning: setpgid(2,2) failed in parent with errno=Permission denied(13)\n"
+    )
     said = b"Traceback:\nlayup: no\n"
     text = said + BANNER % 2 + race + table + BANNER % 1 + b"[1, 2]\nno newline"
     assert heard(text, size) == said + table + BANNER % 1 + b"[1, 2]\nno newline"
