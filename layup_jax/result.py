@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from layup_jax.costs import Costs
 from layup_jax.evaluations import Measured
+from layup_jax.hardware import Hardware
 from layup_jax.pipeline.base import PipelineStatistics
 from layup_jax.transport.communicator import CommunicationStatistics
 
@@ -28,6 +31,9 @@ class WorkerResult(NamedTuple):
       pipeline: what it has measured.
       communication: counts of the communication thread.
       peak_rss_bytes: largest resident memory of the process.
+      hardware: that it computed on; None if that was not asked for.
+      costs: of a step, as rank 0 has measured them; None likewise and elsewhere.
+      spent: seconds by cause; None where the host does not know.
     """
 
     rank: int
@@ -45,3 +51,6 @@ class WorkerResult(NamedTuple):
     pipeline: PipelineStatistics
     communication: CommunicationStatistics
     peak_rss_bytes: int
+    hardware: Hardware | None = None
+    costs: Costs | None = None
+    spent: Mapping[str, float] | None = None

@@ -10,7 +10,9 @@ from statistics import fmean
 import numpy as np
 
 from layup_jax.config import RunConfig
-from layup_jax.metrics.records import RunSummary
+from layup_jax.costs import split, utilization
+from layup_jax.hardware import occupied_flops_per_second
+from layup_jax.metrics.records import TIME_CAUSES, RunSummary
 from layup_jax.pipeline.base import PassTimes
 from layup_jax.result import WorkerResult
 from layup_jax.staleness import measured_delay, predicted_delay
@@ -82,8 +84,39 @@ def summarise(
         staleness_histogram=_added([each.staleness_histogram for each in results]),
         queue_depth_mean=fmean(each.depth_mean for each in queues) if queues else None,
         tapes_alive_max=max(each.pipeline.tapes_alive_max for each in results),
+        **_utilization(results, train_seconds),
+        time_split=_time_split(results),
         **_pass_times([each.pipeline.times for each in results if each.pipeline.times]),
     )
+
+
+def _utilization(results: Sequence[WorkerResult], train_seconds: float) -> dict[str, float | None]:
+    """What could be known of operations, and of the hardware for them."""
+    costs = results[0].costs
+    hardware = [each.hardware for each in results if each.hardware is not None]
+    if costs is None or len(hardware) < len(results):
+        return {}
+    peak = occupied_flops_per_second(hardware)
+    mfu = None
+    if costs.flops is not None:
+        flops = costs.flops / costs.samples * sum(each.samples for each in results)
+        mfu = utilization(flops, train_seconds, peak)
+    return {
+        "step_flops": costs.flops,
+        "peak_flops_per_second": None if peak is None else peak / len(results),
+        "mfu": mfu,
+    }
+
+
+def _time_split(results: Sequence[WorkerResult]) -> dict[str, float] | None:
+    """Means over workers; None where one of them does not know."""
+    costs = results[0].costs
+    if costs is None:
+        return None
+    known = [split(each.spent, costs, each.steps) for each in results if each.spent is not None]
+    if len(known) < len(results):
+        return None
+    return {cause: fmean(each[cause] for each in known) for cause in TIME_CAUSES}
 
 
 def _pass_times(times: Sequence[PassTimes]) -> dict[str, float]:

@@ -12,7 +12,19 @@ PACKAGE = Path(__file__).parents[1] / "layup_jax"
 
 # A module may import from its own level and from those above it in this list, as in ARCHITECTURE.md.
 LEVELS = (
-    {"errors", "types", "tree", "clock", "draws", "config", "config_checks", "host", "__init__"},
+    {
+        "errors",
+        "types",
+        "tree",
+        "clock",
+        "draws",
+        "config",
+        "config_checks",
+        "host",
+        "peaks",
+        "hardware",
+        "__init__",
+    },
     {"models", "losses", "optimizers", "topology", "mixing", "staleness"},
     {"engine", "strategies", "store", "transport", "data", "metrics"},
     {"pipeline"},
@@ -22,6 +34,7 @@ LEVELS = (
         "steps",
         "evaluations",
         "attempts",
+        "costs",
         "reestimation",
         "result",
         "worker",

@@ -37,7 +37,7 @@ def _result(rank, **changes):
         staleness_histogram=((1, 2), (3,)) if rank else ((4,), (5, 0, 1)),
         schedule="decoupled 1:2, queue 2, stored weights",
         pipeline=PipelineStatistics(
-            0.5, PASSES, QueueStatistics(9, 1.5 + rank, 2, 0.1, 0.2), 3 + rank
+            0.5, {}, PASSES, QueueStatistics(9, 1.5 + rank, 2, 0.1, 0.2), 3 + rank
         ),
         communication=CommunicationStatistics(7, 7, 100, 9, 2, 1, 0.1, 0.2, 0.3),
         peak_rss_bytes=1000 * (rank + 1),
@@ -108,7 +108,7 @@ def test_the_schedule_is_summed_up():
 
 
 def test_passes_that_are_not_separate_have_no_times():
-    plain = PipelineStatistics(0.0)
+    plain = PipelineStatistics(0.0, {})
     summary = _summary(_result(0, pipeline=plain), _result(1, pipeline=plain))
     assert (summary.forward_seconds, summary.update_delay_seconds) == (None, None)
     assert (summary.queue_depth_mean, summary.tapes_alive_max) == (None, 1)

@@ -25,8 +25,6 @@ AUTO = "auto"
 RATIOS = ("1:1", "1:2", "1:3")
 PARTITIONS = ("layer", "model")
 _BATCHES = 20
-_PEAK_SIZE = 1024
-_PEAK_SECONDS = 1.0
 
 
 class Case(NamedTuple):
@@ -107,6 +105,8 @@ def measure(job: Job) -> dict[str, Any]:
             if turn:  # the first one warms caches
                 blocks[name].append(block._asdict())
     found = {name: each.close() for name, each in trainers.items()}
+    from layup_jax.hardware import core_peak
+
     layer = trainers[f"{REFERENCE} layer"]
     return {
         "blocks": blocks,
@@ -116,7 +116,7 @@ def measure(job: Job) -> dict[str, Any]:
         "batch_size": CASES[job.case].batch_size,
         "segments": layer.segments,
         "step_flops": layer.step_flops(),
-        "peak_flops_per_core": peak_flops(),
+        "peak_flops_per_core": core_peak("float32"),
         "cores": len(allowed_cores()),
     }
 
@@ -190,21 +190,11 @@ class Trainer:
             "reasons": self._reasons,
         }
 
-    def step_flops(self) -> float:
-        """Of forward and backward pass, without the update, as XLA counts them before it optimizes."""
-        import jax
+    def step_flops(self) -> float | None:
+        """Of forward and backward pass, without the update."""
+        from layup_jax.engine.flops import step_flops
 
-        model = self._task.model
-        segment = model.segment(0, len(model))
-        params, model_state = segment.init()
-
-        def loss(params, batch):
-            outputs, _ = segment.apply(params, model_state, batch.inputs, training=True)
-            return self._task.loss(outputs, batch)
-
-        lowered = jax.jit(jax.value_and_grad(loss)).lower(params, self._batches[0])
-        analysis: Any = lowered.cost_analysis()
-        return float(analysis["flops"])
+        return step_flops(self._task.model, self._task.loss, self._batches[0])
 
     def _works(self, count: int) -> Iterator[Any]:
         from layup_jax.engine.engine import Moment
@@ -236,23 +226,6 @@ def _block(step_seconds: float, cores: float, count: int, before: Any, after: An
         empty_seconds=(after.queue.empty_seconds - before.queue.empty_seconds) / count,
         slot_seconds=(after.store_seconds - before.store_seconds) / count,
     )
-
-
-def peak_flops() -> float:
-    """Of one core: products of two large matrices, the fastest of a second's worth."""
-    import jax
-    import jax.numpy as jnp
-
-    size = _PEAK_SIZE
-    matrix = jnp.full((size, size), 1.0 / size, jnp.float32)
-    product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(matrix))
-    fastest, end = float("inf"), time.perf_counter() + _PEAK_SECONDS
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        jax.block_until_ready(product(matrix))
-        fastest = min(fastest, time.perf_counter() - start)
-    return 2 * size**3 / fastest
 
 
 def _batches(case: Case) -> list[Any]:

@@ -1,7 +1,8 @@
-"""The partition `auto`: neighbours are fused until a segment's work is worth its own dispatch.
+"""What is measured at start: the partition `auto`, and what updates cost.
 
-Measured at start on one real batch: what a jitted call costs when there is nothing to do, and what the
-forward and backward of each layer cost. A segment must take at least `WORTH` times its dispatches.
+Of the partition: neighbours are fused until a segment's work is worth its own dispatch. Measured on one
+real batch are what a jitted call costs when there is nothing to do, and what the forward and backward of
+each layer cost. A segment must take at least `WORTH` times its dispatches.
 """
 
 from __future__ import annotations
@@ -88,6 +89,31 @@ def measure_partition(engine: Engine, batch: PyTree) -> Measurement:
         seconds[index] += _fastest(backward)
         cotangent = backward()[1]
     return Measurement(choose(seconds, dispatch), dispatch, tuple(seconds))
+
+
+def measure_update(engine: Engine) -> float:
+    """Processor time of an update alone, all segments in one call: the fastest of a few, in seconds.
+
+    Backward calls have updates in them, so there is nothing that could be timed in training.
+
+    Args:
+      engine: whose strategy updates; its states are made afresh.
+    """
+    states = engine.init()
+    gradients = jax.tree.map(jnp.zeros_like, [state.params for state in states])
+
+    def apply(states: PyTree, gradients: PyTree) -> PyTree:
+        pairs = zip(states, gradients, strict=True)
+        return [engine.strategy.apply_gradient(*each, jnp.zeros(())) for each in pairs]
+
+    update = engine.mesh.jit(apply, donate_argnums=0)
+    states = jax.block_until_ready(update(states, gradients))
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.process_time()
+        states = jax.block_until_ready(update(states, gradients))
+        seconds.append(time.process_time() - start)
+    return min(seconds)
 
 
 def choose(layer_seconds: Sequence[float], dispatch_seconds: float) -> Partition:

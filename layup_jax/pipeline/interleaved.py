@@ -17,6 +17,7 @@ from layup_jax.engine.recording import Event
 from layup_jax.models.loans import Cotangent
 from layup_jax.pipeline.base import Parts, PipelineStatistics, StepResult, Work
 from layup_jax.pipeline.finite import is_known, require_finite
+from layup_jax.pipeline.stopwatch import Stopwatch
 from layup_jax.types import Array, PyTree, SegmentUpdated
 
 
@@ -42,13 +43,13 @@ class Interleaved:
         self._parts = parts
         self._engine = parts.engine
         self._store = parts.store
+        self._watch = Stopwatch(parts.store)
         self._previous: _Checkable | None = None
         self._thread: int | None = None
 
-    def warm_up(self, work: Work) -> None:
+    def warm_up(self, work: Work) -> int:
         """Two steps: the second has the states that the first made."""
-        for _ in Interleaved(self._parts.quiet()).run([work, work]):
-            pass
+        return len(list(Interleaved(self._parts.quiet()).run([work, work])))
 
     def run(self, works: Iterable[Work]) -> Iterator[StepResult]:
         """Trains on one work after the other.
@@ -72,14 +73,16 @@ class Interleaved:
     def statistics(self) -> PipelineStatistics:
         """Of the thread that ran it."""
         threads = set() if self._thread is None else {self._thread}
-        return PipelineStatistics(self._store.waited_seconds(threads))
+        return PipelineStatistics(self._store.waited_seconds(threads), self._watch.seconds())
 
     def step(self, work: Work) -> StepResult:
         """One work of `run`."""
         self.finish()
         self._parts.delays.before_forward()
+        self._watch.start()
         tape = self._forward(work.batch, work.moment)
         self._parts.delays.before_backward()
+        self._watch.start()
         loss, cotangent = self._turn(tape, work.batch)
         if is_known(loss):
             self._require_finite(_Checkable(work.moment.step, loss, tape))
@@ -101,12 +104,14 @@ class Interleaved:
             model_state, passed = self._engine.forward(segment, state, outputs, batch, moment)
             outputs = passed.outputs
             records.append((passed, Carried(state.model_state, model_state), version))
+            self._watch.lap("forward")
         passed, carried, versions = zip(*records, strict=True) if records else ((), (), ())
         return Tape(moment, passed, carried, versions, outputs)
 
     def _prepare(self, segment: int, moment: Moment) -> None:
         if self._parts.settle is not None:
             self._parts.settle(segment, moment.step)
+            self._watch.lap("communication")
 
     def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, Cotangent]:
         last = len(self._engine) - 1
@@ -119,7 +124,8 @@ class Interleaved:
             return after, (loss, cotangent)
 
         (loss, cotangent), _ = self._store.update(last, write)
-        self._parts.on_update(SegmentUpdated(last, tape.moment.step))
+        self._watch.lap("turn")
+        self._tell(SegmentUpdated(last, tape.moment.step))
         return loss, cotangent
 
     def _backward(self, tape: Tape, segment: int, cotangent: Cotangent) -> tuple[Cotangent, int]:
@@ -132,8 +138,13 @@ class Interleaved:
             return tape.carried[segment].onto(after), inputs
 
         inputs, version = self._store.update(segment, write)
-        self._parts.on_update(SegmentUpdated(segment, tape.moment.step))
+        self._watch.lap("backward")
+        self._tell(SegmentUpdated(segment, tape.moment.step))
         return inputs, version - tape.versions[segment]
+
+    def _tell(self, event: SegmentUpdated) -> None:
+        self._parts.on_update(event)
+        self._watch.lap("communication")
 
     def finish(self) -> None:
         """Checks the last step's loss, if that was not known yet."""
