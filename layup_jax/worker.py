@@ -220,7 +220,9 @@ class Worker:
         config = self._config
         self._hardware = own_hardware(config.compute_dtype, config.local_devices)
         if self._transport.rank == 0:
-            self._costs = measure_costs(self._task, self._engine, self._pipeline, work)
+            costs = measure_costs(self._task, self._engine, self._pipeline, work)
+            # Of partial gradients nobody counts how much was differentiated.
+            self._costs = costs._replace(flops=None) if self._schedule.is_partial else costs
 
     def _states(self) -> tuple[SegmentState, ...]:
         """The newest state of every segment, on one device."""

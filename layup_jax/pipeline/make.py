@@ -38,6 +38,11 @@ class Schedule(NamedTuple):
     backward_devices: tuple[int, ...] = ()
     shared: SharedOptions = SharedOptions(1)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether some steps differentiate a part of the model only."""
+        return self.name == "shared" and self.shared.partial_from is not None
+
     def check_segments(self, segments: int) -> None:
         """Refuses more parts of a model than it has segments.
 

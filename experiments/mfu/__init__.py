@@ -1,0 +1,1 @@
+"""How long a worker waits for its data."""
