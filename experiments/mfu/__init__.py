@@ -1,1 +1,1 @@
-"""How long a worker waits for its data."""
+"""How well hardware is used, and where time goes."""

@@ -2,8 +2,8 @@
 
     python -m experiments.mfu --out experiments/mfu/results
 
-Passes and thread ratios: the processes of experiments.pd_asgd.timing, for each network. Methods: `layup train
---config=configs/digits.py:NAME`, and what its summary says. A GPU, at the size of the paper:
+Passes and thread ratios: the processes of experiments.pd_asgd.timing, for each network. Methods: `layup
+train --config=configs/digits.py:NAME`, and what its summary says. A GPU, at the size of the paper:
 
     python -m experiments.mfu --out /tmp/mfu --cases resnet50,gpt2 --compute_dtype bfloat16 --methods none
 """
@@ -34,7 +34,7 @@ _SMOKE = {"cases": ("conv",), "methods": ("fused", "layup"), "steps": 2}
 
 
 class Used(NamedTuple):
-    """What a summary says of its hardware: a share, samples of all workers, seconds of a step by cause."""
+    """What a summary says: a share of the hardware, samples, seconds of a step by cause."""
 
     mfu: float | None
     samples_per_second: float
