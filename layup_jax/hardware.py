@@ -1,6 +1,6 @@
 """What a worker computes on: cores or devices, each with a name of its own among all machines of a run.
 
-    mine = own_hardware("float32", devices=1)
+    mine = own_hardware(jax.local_devices()[:1], "float32")
     mine.units, mine.unit_flops_per_second          # ("9f0c.../core 0", "9f0c.../core 1"), 1.0e11
     occupied_flops_per_second(everybodys)           # what several workers share counts once
 
@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layup_jax.host import allowed_cores
 from layup_jax.peaks import accelerator_peak
@@ -38,21 +38,18 @@ class Hardware(NamedTuple):
     unit_flops_per_second: float | None
 
 
-def own_hardware(dtype: str, devices: int = 1) -> Hardware:
-    """That of this process: all cores it may use, or on accelerators its first devices.
+def own_hardware(devices: Sequence[Any], dtype: str) -> Hardware:
+    """That of a worker of this process.
 
     Args:
+      devices: of JAX, on which it computes; those of a CPU stand for all cores that the process may use.
       dtype: bfloat16 | float32, in which it computes.
-      devices: accelerators that the worker uses; on CPUs they are parts of the same cores.
     """
-    import jax
-
-    mine = jax.local_devices()[:devices]
-    if mine[0].platform == "cpu":
+    if devices[0].platform == "cpu":
         names = tuple(f"{_machine()}/core {core}" for core in allowed_cores())
         return Hardware(names, core_peak(dtype))
-    names = tuple(f"{_machine()}/{_device_name(each.local_hardware_id)}" for each in mine)
-    return Hardware(names, accelerator_peak(mine[0].device_kind, dtype))
+    names = tuple(f"{_machine()}/{_device_name(each.local_hardware_id)}" for each in devices)
+    return Hardware(names, accelerator_peak(devices[0].device_kind, dtype))
 
 
 def occupied_flops_per_second(workers: Sequence[Hardware]) -> float | None:

@@ -15,6 +15,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+import jax
+
 from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
@@ -217,8 +219,9 @@ class Worker:
 
     def _profile(self, work: Work) -> None:
         """What it takes to say at the end how well the hardware was used."""
-        config = self._config
-        self._hardware = own_hardware(config.compute_dtype, config.local_devices)
+        local = jax.local_devices()
+        devices = self._engine.mesh.devices or [local[each] for each in self._schedule.devices]
+        self._hardware = own_hardware(devices, self._config.compute_dtype)
         if self._transport.rank == 0:
             costs = measure_costs(self._task, self._engine, self._pipeline, work)
             # Of partial gradients nobody counts how much was differentiated.

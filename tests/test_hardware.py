@@ -60,9 +60,9 @@ def test_what_workers_share_counts_once():
 
 
 def test_cores_are_measured_and_told_apart():
-    mine = own_hardware("float32")
+    mine = own_hardware(jax.local_devices(), "float32")
     assert len(set(mine.units)) == len(allowed_cores())
-    assert mine == own_hardware("float32", devices=1)  # measured once
+    assert mine == own_hardware(jax.local_devices()[:1], "float32")  # measured once
     assert mine.unit_flops_per_second == core_peak("float32") > 1e8
 
 
@@ -75,17 +75,19 @@ class _Device:
 
 
 def test_devices_have_the_names_that_the_machine_gives_them(monkeypatch):
-    monkeypatch.setattr(jax, "local_devices", lambda: [_Device(0), _Device(1)])
+    both = [_Device(0), _Device(1)]
     monkeypatch.setattr(hardware, "_machine", lambda: "machine")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
     monkeypatch.delenv("SLURM_GPUS_PER_TASK", raising=False)
-    assert own_hardware("bfloat16", 2) == Hardware(("machine/device 6", "machine/device 7"), 312e12)
-    assert own_hardware("bfloat16").units == ("machine/device 6",)
+    assert own_hardware(both, "bfloat16") == Hardware(
+        ("machine/device 6", "machine/device 7"), 312e12
+    )
+    assert own_hardware(both[:1], "bfloat16").units == ("machine/device 6",)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    assert own_hardware("float32") == Hardware(("machine/device 0",), 156e12)
+    assert own_hardware(both[1:], "float32") == Hardware(("machine/device 1",), 156e12)
     monkeypatch.setenv("SLURM_GPUS_PER_TASK", "1")
     units = set()
     for task in ("0", "1"):
         monkeypatch.setenv("SLURM_PROCID", task)
-        units |= {*own_hardware("float32").units}
+        units |= {*own_hardware(both[:1], "float32").units}
     assert len(units) == 2

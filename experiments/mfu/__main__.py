@@ -30,7 +30,7 @@ DEFAULT_CASES = ("conv", "mlp", "gpt", "resnet18")
 METHODS = ("local", "fused", "layup", "ddp", "pd_asgd")
 _WORKERS = 4
 _RUN_SECONDS = 600.0
-_SMOKE = {"cases": ("conv",), "methods": ("fused", "layup"), "steps": 2}
+_SMOKE = {"cases": ("conv",), "methods": ("layup",), "steps": 2}
 
 
 class Used(NamedTuple):

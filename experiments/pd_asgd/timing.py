@@ -124,9 +124,11 @@ def measure(job: Job) -> dict[str, Any]:
             if turn:  # the first one warms caches
                 blocks[name].append(block._asdict())
     found = {name: each.close() for name, each in trainers.items()}
+    import jax
+
     from layup_jax.hardware import own_hardware
 
-    hardware = own_hardware(job.compute_dtype)
+    hardware = own_hardware(jax.local_devices()[:1], job.compute_dtype)
     layer = trainers[f"{REFERENCE} layer"]
     return {
         "blocks": blocks,
