@@ -315,6 +315,9 @@ class RunConfig:
         run, and with communication by every message.
       log_every_steps: how often a worker writes a line of metrics.
       tensorboard: whether to write TensorBoard events too.
+      profile: whether the summary says how much of what the hardware can do was used (MFU) and where time
+        went; rank 0 counts and measures for that before training, half a second for small models. None:
+        with `layup train` and `run_mpi` yes, with `run_local` no.
     """
 
     name: str = "run"
@@ -331,6 +334,7 @@ class RunConfig:
     record: bool = False
     log_every_steps: int = 10
     tensorboard: bool = False
+    profile: bool | None = None
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
+from layup_jax.costs import Costs
 from layup_jax.evaluations import Measured
+from layup_jax.hardware import Hardware
 from layup_jax.pipeline.base import PipelineStatistics
 from layup_jax.transport.communicator import CommunicationStatistics
 
@@ -30,6 +33,9 @@ class WorkerResult(NamedTuple):
       communication: counts of the communication thread.
       peak_rss_bytes: largest resident memory of the process.
       host: name of the machine; only the number of different ones is written down.
+      hardware: that it computed on; None if that was not asked for.
+      costs: of a step, as rank 0 has measured them; None likewise and elsewhere.
+      spent: seconds by cause; None where the host does not know.
     """
 
     rank: int
@@ -48,3 +54,6 @@ class WorkerResult(NamedTuple):
     communication: CommunicationStatistics
     peak_rss_bytes: int
     host: str
+    hardware: Hardware | None = None
+    costs: Costs | None = None
+    spent: Mapping[str, float] | None = None

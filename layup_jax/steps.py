@@ -1,4 +1,4 @@
-"""What one worker has done so far: steps, samples, staleness, and the time its data took.
+"""What one worker has done so far: steps, samples, staleness, and the time between them.
 
 steps.add(result)
 steps.lap(seconds), steps.take_staleness()      # since the lap before
@@ -21,6 +21,7 @@ class Steps:
         self.steps = 0
         self.samples = 0
         self.data_seconds = 0.0
+        self.merge_seconds = 0.0
         self._counts = np.zeros((num_segments, _MOST_STALE + 1), np.int64)
         self._staleness = np.zeros(num_segments)
         self._staleness_before = np.zeros(num_segments)

@@ -10,7 +10,9 @@ from statistics import fmean, median_low
 import numpy as np
 
 from layup_jax.config import RunConfig
-from layup_jax.metrics.records import RunSummary
+from layup_jax.costs import split, utilization
+from layup_jax.hardware import occupied_flops_per_second
+from layup_jax.metrics.records import TIME_CAUSES, RunSummary
 from layup_jax.pipeline.base import PassTimes
 from layup_jax.result import WorkerResult
 from layup_jax.staleness import measured_delay, predicted_delay
@@ -84,6 +86,8 @@ def summarise(
         tapes_alive_max=max(each.pipeline.tapes_alive_max for each in results),
         hosts=len({each.host for each in results}),
         emulated=config.emulation.is_set,
+        **_utilization(results, train_seconds),
+        time_split=_time_split(results),
         **_pass_times([each.pipeline.times for each in results if each.pipeline.times]),
     )
 
@@ -95,6 +99,35 @@ def _time_to_target(config: RunConfig, results: Sequence[WorkerResult]) -> float
         return times[0]
     middle = median_low(math.inf if each is None else each for each in times)
     return middle if math.isfinite(middle) else None
+
+
+def _utilization(results: Sequence[WorkerResult], train_seconds: float) -> dict[str, float | None]:
+    """What could be known of operations, and of the hardware for them."""
+    costs = results[0].costs
+    hardware = [each.hardware for each in results if each.hardware is not None]
+    if costs is None or len(hardware) < len(results):
+        return {}
+    peak = occupied_flops_per_second(hardware)
+    mfu = None
+    if costs.flops is not None:
+        flops = costs.flops / costs.samples * sum(each.samples for each in results)
+        mfu = utilization(flops, train_seconds, peak)
+    return {
+        "step_flops": costs.flops,
+        "peak_flops_per_second": None if peak is None else peak / len(results),
+        "mfu": mfu,
+    }
+
+
+def _time_split(results: Sequence[WorkerResult]) -> dict[str, float] | None:
+    """Means over workers; None where one of them does not know."""
+    costs = results[0].costs
+    if costs is None:
+        return None
+    known = [split(each.spent, costs, each.steps) for each in results if each.spent is not None]
+    if len(known) < len(results):
+        return None
+    return {cause: fmean(each[cause] for each in known) for cause in TIME_CAUSES}
 
 
 def _pass_times(times: Sequence[PassTimes]) -> dict[str, float]:

@@ -271,7 +271,8 @@ def _resolved(config: RunConfig, host: HostReport) -> RunConfig:
     if share is None:
         share = _SHARED_CORES_SHARE * host.cores_per_worker if host.is_crowded else 1.0
     transport = dataclasses.replace(transport, data_plane=plane, share=share)
-    return dataclasses.replace(config, transport=transport)
+    profile = config.profile is not False
+    return dataclasses.replace(config, transport=transport, profile=profile)
 
 
 def _together(transport: Transport, function: Callable[[], T], *, root: bool = False) -> T:

@@ -16,10 +16,13 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+import jax
+
 from layup_jax.artificial import configured_delays
 from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
 from layup_jax.config import RunConfig
+from layup_jax.costs import Costs, is_synchronous, measure_costs
 from layup_jax.data.prefetch import prefetched
 from layup_jax.draws import Draws
 from layup_jax.engine import carried
@@ -30,6 +33,7 @@ from layup_jax.engine.port import Port
 from layup_jax.engine.recording import Recorded, Recording, digest
 from layup_jax.errors import PeerFailedError, TransportError
 from layup_jax.evaluations import Evaluations, Measured
+from layup_jax.hardware import Hardware, own_hardware
 from layup_jax.host import allowed_cores, jax_platform
 from layup_jax.metrics.records import Line, NoteRecord, StepRecord
 from layup_jax.metrics.sink import Sink
@@ -90,6 +94,7 @@ class Worker:
         self._strategy = strategy
         self._draws = Draws(config.seed, rank)
         self._clock = WallClock()
+        self._task = task
         self._engine = engine
         self._store = ParameterStore(engine.init())
         self._outbox = Outbox()
@@ -128,6 +133,9 @@ class Worker:
         self._progress = Steps(len(engine))
         self._begun = 0
         self._gives_up = False
+        self._hardware: Hardware | None = None
+        self._costs: Costs | None = None
+        self._spent: dict[str, float] | None = None
 
     def run(self, loader: Iterator[PyTree], stop: threading.Event | None = None) -> WorkerResult:
         """Trains until the configured end. Collective: every worker must call it.
@@ -151,6 +159,7 @@ class Worker:
             train = functools.partial(self._train, itertools.chain([first], batches), stop)
             interrupted = bool(self._attempts.run(train))
             seconds = self._clock.now()
+            self._spent = self._spent_seconds()
             self._communicator.finish(failed=self.error is not None)
             self._attempts.error = self.error or self._communicator.error
             if self.error is None:
@@ -193,7 +202,10 @@ class Worker:
         """Compiles everything that training will call, on states that are then thrown away."""
         with self._engine.compiling:
             self._pipeline = self._make_pipeline(batch)
-            self._pipeline.warm_up(Work(batch, self._moment()))
+            work = Work(batch, self._moment())
+            self._pipeline.warm_up(work)
+            if self._config.profile:
+                self._profile(work)
             carried.warm_up(self._store.snapshot())
             asks = self._strategy.asks
             if asks is AllReduce or asks is NeighbourGather:
@@ -206,6 +218,16 @@ class Worker:
         self._store.restart(self._engine.init())
         if self.recording is not None:
             self.recording.clear()
+
+    def _profile(self, work: Work) -> None:
+        """What it takes to say at the end how well the hardware was used."""
+        local = jax.local_devices()
+        devices = self._engine.mesh.devices or [local[each] for each in self._schedule.devices]
+        self._hardware = own_hardware(devices, self._config.compute_dtype)
+        if self._transport.rank == 0:
+            costs = measure_costs(self._task, self._engine, self._pipeline, work)
+            # Of partial gradients nobody counts how much was differentiated.
+            self._costs = costs._replace(flops=None) if self._schedule.is_partial else costs
 
     def _states(self) -> tuple[SegmentState, ...]:
         """The newest state of every segment, on one device."""
@@ -309,7 +331,9 @@ class Worker:
     def _evaluate(self) -> None:
         """What is due between two steps, while no thread computes."""
         if self._asks_now():
+            start = time.perf_counter()
             self._merger.settle_all(self._begun)
+            self._progress.merge_seconds += time.perf_counter() - start
             is_mean = self._config.evaluation.model == "mean"
             evaluate = self._evaluations.ask if is_mean else self._evaluations.look
             with self._clock.paused():
@@ -384,7 +408,26 @@ class Worker:
             communication=self._communicator.statistics(),
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             host=platform.node(),
+            hardware=self._hardware,
+            costs=self._costs,
+            spent=self._spent,
         )
+
+    def _spent_seconds(self) -> dict[str, float] | None:
+        """By cause, so far; see `RunSummary.time_split`."""
+        if not (self._config.profile and is_synchronous()):
+            return None
+        pipeline, counts = self._pipeline.statistics(), self._communicator.statistics()
+        spent, waited = dict(pipeline.spent_seconds), self._merger.waited_seconds
+        merged = max(0.0, spent.get("communication", 0.0) + self._progress.merge_seconds - waited)
+        queue = pipeline.queue
+        queued = queue.full_seconds + queue.empty_seconds if queue else 0.0
+        return spent | {
+            "communication": merged + counts.thread_seconds,
+            "waiting": pipeline.store_seconds + queued + waited,
+            "data": self._progress.data_seconds,
+            "evaluation": self._clock.paused_seconds(),
+        }
 
     def _final(self, seconds: float, batches: Iterator[PyTree]) -> Measured | None:
         """The last evaluation, of which the weighted mean over workers is the result of the run.

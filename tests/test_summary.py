@@ -1,5 +1,6 @@
 """The summary puts the results of all workers together, of failed runs too."""
 
+import json
 import math
 
 import numpy as np
@@ -7,8 +8,12 @@ import optax
 import pytest
 
 from layup_jax.config import validated
+from layup_jax.costs import Costs
 from layup_jax.engine.evaluate import Evaluation
 from layup_jax.evaluations import Measured
+from layup_jax.hardware import Hardware
+from layup_jax.metrics import TIME_CAUSES
+from layup_jax.metrics.records import decode_summary
 from layup_jax.pipeline.base import PassTimes, PipelineStatistics
 from layup_jax.pipeline.queue import QueueStatistics
 from layup_jax.result import WorkerResult
@@ -37,7 +42,7 @@ def _result(rank, **changes):
         staleness_histogram=((1, 2), (3,)) if rank else ((4,), (5, 0, 1)),
         schedule="decoupled 1:2, queue 2, stored weights",
         pipeline=PipelineStatistics(
-            0.5, PASSES, QueueStatistics(9, 1.5 + rank, 2, 0.1, 0.2), 3 + rank
+            0.5, {}, PASSES, QueueStatistics(9, 1.5 + rank, 2, 0.1, 0.2), 3 + rank
         ),
         communication=CommunicationStatistics(7, 7, 100, 9, 2, 1, 0.1, 0.2, 0.3),
         peak_rss_bytes=1000 * (rank + 1),
@@ -108,6 +113,46 @@ def test_without_communication_there_is_no_mixing_and_no_data_plane(algorithm):
     assert (summary.mixing, summary.data_plane) == ("none", "none")
 
 
+HARDWARE = Hardware(("core 0",), 50.0)
+COSTS = Costs(flops=64.0, samples=8, update_share=0.5, turned_share=0.0)
+
+
+def _profiled(rank, **changes):
+    costs = COSTS if rank == 0 else None
+    spent = {"forward": 10.0 * (rank + 1), "backward": 30.0 * (rank + 1)}
+    return _result(rank, hardware=HARDWARE, costs=costs, spent=spent)._replace(**changes)
+
+
+def test_mfu_is_of_the_cores_that_all_workers_occupy():
+    summary = _summary(_profiled(0), _profiled(1))
+    assert (summary.step_flops, summary.peak_flops_per_second) == (64.0, 25.0)
+    assert summary.mfu == pytest.approx(240 / 8 * 64 / (4 * 50))  # 240 samples in 4 s
+    apart = _summary(_profiled(0), _profiled(1, hardware=Hardware(("core 1",), 50.0)))
+    assert apart.mfu == pytest.approx(summary.mfu / 2)
+    assert apart.peak_flops_per_second == 50.0
+
+
+def test_mfu_is_absent_where_the_hardware_or_the_model_is_not_known():
+    unknown = _summary(_profiled(0), _profiled(1, hardware=Hardware(("device 0",), None)))
+    assert (unknown.step_flops, unknown.peak_flops_per_second, unknown.mfu) == (64.0, None, None)
+    uncounted = _summary(_profiled(0, costs=COSTS._replace(flops=None)))
+    assert (uncounted.step_flops, uncounted.peak_flops_per_second, uncounted.mfu) == (
+        None,
+        50,
+        None,
+    )
+    plain = _summary(_result(0))
+    assert (plain.step_flops, plain.mfu, plain.time_split) == (None, None, None)
+
+
+def test_time_is_split_by_cause_as_a_mean_over_workers():
+    summary = _summary(_profiled(0), _profiled(1))
+    seconds = dict.fromkeys(TIME_CAUSES, 0.0) | {"forward": 1.0, "backward": 1.0, "update": 2.0}
+    assert summary.time_split == pytest.approx(seconds)
+    assert decode_summary(json.loads(json.dumps(summary._asdict()))) == summary
+    assert _summary(_profiled(0), _profiled(1, spent=None)).time_split is None
+
+
 def test_the_schedule_is_summed_up():
     summary = _summary(_result(0), _result(1))
     assert summary.schedule == "decoupled 1:2, queue 2, stored weights"
@@ -119,7 +164,7 @@ def test_the_schedule_is_summed_up():
 
 
 def test_passes_that_are_not_separate_have_no_times():
-    plain = PipelineStatistics(0.0)
+    plain = PipelineStatistics(0.0, {})
     summary = _summary(_result(0, pipeline=plain), _result(1, pipeline=plain))
     assert (summary.forward_seconds, summary.update_delay_seconds) == (None, None)
     assert (summary.queue_depth_mean, summary.tapes_alive_max) == (None, 1)

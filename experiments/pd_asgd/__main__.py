@@ -109,7 +109,7 @@ QUALITIES = {
 
 def measure(options: argparse.Namespace) -> Mapping[str, Any]:
     """Times of all networks, the bias on two runs, and accuracies."""
-    cases = {name: summarise_case(_timed(name, options)) for name in CASES}
+    cases = {name: summarise_case(timed(_job(name, options))) for name in CASES}
     rates = (0.01,) if options.smoke else (0.01, 0.003)
     steps = 10 if options.smoke else BiasJob._field_defaults["steps"]
     bias = [_biased(BiasJob(rate, steps, options.seed)) for rate in rates]
@@ -144,7 +144,14 @@ def summarise_case(measured: Mapping[str, Any]) -> dict[str, Any]:
         "auto": measured["reasons"][f"{AUTO} layer"],
         **{
             name: measured[name]
-            for name in ("batch_size", "segments", "cores", "step_flops", "peak_flops_per_core")
+            for name in (
+                "batch_size",
+                "segments",
+                "cores",
+                "step_flops",
+                "peak_flops_per_core",
+                "passes_alone",
+            )
         },
         "schedules": rows,
     }
@@ -182,12 +189,13 @@ def _row(name: str, measured: Mapping[str, Any]) -> dict[str, Any]:
     seconds = _seconds(blocks)
     reference = _seconds(measured["blocks"][f"{REFERENCE} {partition}"])
     step_seconds = statistics.median(seconds)
-    peak = measured["peak_flops_per_core"] * measured["cores"]
+    flops, peak = measured["step_flops"], measured["peak_flops_per_core"]
+    is_known = flops is not None and peak is not None
     row = {
         "schedule": measured["schedules"][name],
         "step_seconds": step_seconds,
         "samples_per_second": measured["batch_size"] / step_seconds,
-        "mfu": measured["step_flops"] / step_seconds / peak,
+        "mfu": flops / step_seconds / (peak * measured["cores"]) if is_known else None,
         "over_interleaved": median_ratio(reference, seconds),
         "cores_busy": statistics.median(block["cores_busy"] for block in blocks),
         "staleness_histogram": measured["staleness_histograms"][name],
@@ -228,15 +236,25 @@ def _mean_of(histogram: Sequence[Sequence[int]]) -> float:
     return sum(versions * count for versions, count in enumerate(counts)) / sum(counts)
 
 
-def _timed(case: str, options: argparse.Namespace) -> Any:
-    settle = Job._field_defaults["settle_steps"] if not options.smoke else options.steps
-    job = Job(case, options.rounds, options.steps, settle, options.seed)
-    sys.stderr.write(f"timing {case} ...\n")
+def _job(case: str, options: argparse.Namespace) -> Job:
+    settle = options.steps if options.smoke else Job._field_defaults["settle_steps"]
+    return Job(case, options.rounds, options.steps, options.seed, settle_steps=settle)
+
+
+def timed(job: Job, compiled: Path | None = None) -> Any:
+    """What a process of `timing` prints.
+
+    Args:
+      job: what it does.
+      compiled: as `harness.run_process` takes it.
+    """
+    sys.stderr.write(f"timing {job.case} ...\n")
     command = [*_ONE_THREAD, sys.executable, "-m", "experiments.pd_asgd.timing"]
     output = harness.run_process(
         [*command, json.dumps(job._asdict())],
-        what=f"timing {case}",
+        what=f"timing {job.case}",
         timeout_seconds=_TIMEOUT_SECONDS,
+        compiled=compiled,
     )
     return json.loads(output)
 

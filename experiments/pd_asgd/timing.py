@@ -25,21 +25,35 @@ AUTO = "auto"
 RATIOS = ("1:1", "1:2", "1:3")
 PARTITIONS = ("layer", "model")
 _BATCHES = 20
-_PEAK_SIZE = 1024
-_PEAK_SECONDS = 1.0
 
 
 class Case(NamedTuple):
-    """A network at one size: its name in layup_jax.models, options, and samples of a step."""
+    """A network at one size, on the digits or on samples made up for it.
+
+    Attributes:
+      model: its name in layup_jax.models.
+      options: of it.
+      batch_size: samples of a step.
+      shape: of a sample: an image, or a number of tokens; None for the digits.
+      classes: of an image, or the vocabulary.
+    """
 
     model: str
     options: dict[str, Any]
     batch_size: int
+    shape: tuple[int, ...] | None = None
+    classes: int = NUM_CLASSES
 
 
 CASES = {
     "conv": Case("conv", {}, 128),
     "mlp": Case("mlp", {"width": 512, "depth": 12}, 256),
+}
+MADE_UP = {  # their times only are of interest
+    "gpt": Case("gpt", {"depth": 2, "width": 64, "heads": 4}, 16, (128,), 257),
+    "resnet18": Case("resnet18", {}, 32, (32, 32, 3)),
+    "resnet50": Case("resnet50", {"stem": "imagenet"}, 64, (224, 224, 3), 1000),
+    "gpt2": Case("gpt2", {"dropout": 0.0}, 8, (1024,), 50257),
 }
 
 
@@ -47,18 +61,20 @@ class Job(NamedTuple):
     """What one process does.
 
     Attributes:
-      case: name in CASES.
+      case: name in CASES or MADE_UP.
       rounds: of blocks.
       steps: of a block.
-      settle_steps: of the schedule that chooses its ratio by trial, before the first block.
       seed: of orders and data.
+      compute_dtype: float32 | bfloat16.
+      settle_steps: of the schedule that chooses its ratio by trial, before the first block.
     """
 
     case: str
     rounds: int = 9
     steps: int = 40
-    settle_steps: int = 1200
     seed: int = 0
+    compute_dtype: str = "float32"
+    settle_steps: int = 1200
 
 
 class Block(NamedTuple):
@@ -96,13 +112,15 @@ def main(arguments: list[str]) -> int:
 
 def measure(job: Job) -> dict[str, Any]:
     """All schedules of one network."""
+    case = (CASES | MADE_UP)[job.case]
     trainers = {
-        f"{schedule} {partition}": Trainer(CASES[job.case], partition, schedule)
+        f"{schedule} {partition}": Trainer(case, partition, schedule, job.compute_dtype)
         for partition in PARTITIONS
         for schedule in (REFERENCE, *RATIOS, AUTO)
     }
-    for partition in PARTITIONS:
-        trainers[f"{AUTO} {partition}"].block(job.settle_steps)
+    if job.settle_steps:
+        for partition in PARTITIONS:
+            trainers[f"{AUTO} {partition}"].block(job.settle_steps)
     blocks: dict[str, list[dict[str, Any]]] = {name: [] for name in trainers}
     order = random.Random(job.seed)
     for turn in range(job.rounds + 1):
@@ -111,24 +129,30 @@ def measure(job: Job) -> dict[str, Any]:
             if turn:  # the first one warms caches
                 blocks[name].append(block._asdict())
     found = {name: each.close() for name, each in trainers.items()}
+    import jax
+
+    from layup_jax.hardware import own_hardware
+
+    hardware = own_hardware(jax.local_devices()[:1], job.compute_dtype)
     layer = trainers[f"{REFERENCE} layer"]
     return {
         "blocks": blocks,
         "schedules": {name: each["schedule"] for name, each in found.items()},
         "staleness_histograms": {name: each["histogram"] for name, each in found.items()},
         "reasons": {name: each["reasons"] for name, each in found.items() if each["reasons"]},
-        "batch_size": CASES[job.case].batch_size,
+        "batch_size": case.batch_size,
         "segments": layer.segments,
         "step_flops": layer.step_flops(),
-        "peak_flops_per_core": peak_flops(),
-        "cores": len(allowed_cores()),
+        "passes_alone": layer.passes(),
+        "peak_flops_per_core": hardware.unit_flops_per_second,
+        "cores": len(hardware.units),
     }
 
 
 class Trainer:
     """One schedule on a store of its own."""
 
-    def __init__(self, case: Case, partition: str, schedule: str):
+    def __init__(self, case: Case, partition: str, schedule: str, compute_dtype: str):
         """Builds, measures if need be, and compiles."""
         from layup_jax.clock import WallClock
         from layup_jax.config import validated
@@ -141,20 +165,20 @@ class Trainer:
         from layup_jax.schedule import configured_schedule
         from layup_jax.steps import Steps
         from layup_jax.store import ParameterStore
-        from layup_jax.training import build_task
 
         is_reference = schedule == REFERENCE
         config = validated(
             {
                 "model": {"name": case.model, "options": case.options},
                 "partition": partition,
+                "compute_dtype": compute_dtype,
                 "strategy": {"name": "local"},
                 "pipeline": REFERENCE if is_reference else "decoupled",
                 "threads": {} if is_reference else {"ratio": schedule},
                 "optimizer": {"learning_rate": 0.01},
             }
         )
-        self._task = build_task(config)
+        self._task = _task(case, config)
         self._batches = _batches(case)
         chosen = choose_partition(config, self._task, self._batches[0])
         self._engine = prepare(self._task, config, chosen, 1).engine
@@ -179,6 +203,7 @@ class Trainer:
         before, start, busy = self._pipeline.statistics(), time.perf_counter(), time.process_time()
         for result in self._pipeline.run(self._works(count)):
             self._steps.add(result)
+        self._store_is_computed()
         seconds = time.perf_counter() - start
         cores = (time.process_time() - busy) / seconds
         after = self._pipeline.statistics()
@@ -195,21 +220,23 @@ class Trainer:
             "reasons": self._reasons,
         }
 
-    def step_flops(self) -> float:
-        """Of forward and backward pass, without the update, as XLA counts them before it optimizes."""
+    def step_flops(self) -> float | None:
+        """Of forward and backward pass, without the update."""
+        from layup_jax.engine.flops import step_flops
+
+        return step_flops(self._task.model, self._task.loss, self._batches[0])
+
+    def passes(self) -> dict[str, float]:
+        """Seconds of a forward and of a backward pass with nothing beside them."""
+        from layup_jax.pipeline.ratio import measure_passes
+
+        return measure_passes(self._engine, self._batches[0])._asdict()
+
+    def _store_is_computed(self) -> None:
+        """Waits for devices, if there are any."""
         import jax
 
-        model = self._task.model
-        segment = model.segment(0, len(model))
-        params, model_state = segment.init()
-
-        def loss(params, batch):
-            outputs, _ = segment.apply(params, model_state, batch.inputs, training=True)
-            return self._task.loss(outputs, batch)
-
-        lowered = jax.jit(jax.value_and_grad(loss)).lower(params, self._batches[0])
-        analysis: Any = lowered.cost_analysis()
-        return float(analysis["flops"])
+        jax.block_until_ready(self._store.snapshot())
 
     def _works(self, count: int) -> Iterator[Any]:
         from layup_jax.engine.engine import Moment
@@ -243,31 +270,42 @@ def _block(step_seconds: float, cores: float, count: int, before: Any, after: An
     )
 
 
-def peak_flops() -> float:
-    """Of one core: products of two large matrices, the fastest of a second's worth."""
-    import jax
-    import jax.numpy as jnp
+def _task(case: Case, config: Any) -> Any:
+    from layup_jax.losses import cross_entropy
+    from layup_jax.models import MODELS
+    from layup_jax.optimizers import make_optimizer
+    from layup_jax.task import Task
+    from layup_jax.training import build_task
 
-    size = _PEAK_SIZE
-    matrix = jnp.full((size, size), 1.0 / size, jnp.float32)
-    product = jax.jit(lambda a: a @ a)
-    jax.block_until_ready(product(matrix))
-    fastest, end = float("inf"), time.perf_counter() + _PEAK_SECONDS
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        jax.block_until_ready(product(matrix))
-        fastest = min(fastest, time.perf_counter() - start)
-    return 2 * size**3 / fastest
+    if case.shape is None:
+        return build_task(config)
+    model = MODELS[case.model](case.shape, case.classes, **case.options)
+    return Task(model, cross_entropy, make_optimizer(config.optimizer, None))
 
 
 def _batches(case: Case) -> list[Any]:
-    """Digits, in fixed batches."""
+    """Digits in fixed batches, or one batch that is made up."""
     from layup_jax.config import validated
-    from layup_jax.data import make_loader
+    from layup_jax.data import Batch, make_loader
     from layup_jax.training import loader_spec
 
+    if case.shape is not None:
+        return [Batch(*_made_up(case))]
     config = validated({"batch_size": case.batch_size})
     return list(itertools.islice(make_loader(loader_spec(config, 0, 1)), _BATCHES))
+
+
+def _made_up(case: Case) -> tuple[Any, Any]:
+    """Images of noise, or tokens in any order whose next ones are to be told."""
+    import numpy as np
+
+    assert case.shape is not None
+    draw, shape = np.random.default_rng(0), (case.batch_size, *case.shape)
+    if len(case.shape) == 1:
+        tokens = draw.integers(0, case.classes, size=(2, *shape), dtype=np.int32)
+        return tokens[0], tokens[1]
+    labels = draw.integers(0, case.classes, size=case.batch_size, dtype=np.int32)
+    return draw.normal(size=shape).astype(np.float32), labels
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The partition `auto`: neighbours are fused until a segment's work is worth its own dispatch.
+"""What is measured at start: the partition `auto`, and what updates cost.
 
-Measured at start on one real batch: what a jitted call costs when there is nothing to do, and what the
-forward and backward of each layer cost. A segment must take at least `WORTH` times its dispatches.
+Of the partition: neighbours are fused until a segment's work is worth its own dispatch. Measured on one
+real batch are what a jitted call costs when there is nothing to do, and what the forward and backward of
+each layer cost. A segment must take at least `WORTH` times its dispatches.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from layup_jax.engine.engine import Engine, Moment
 from layup_jax.engine.sharding import LocalMesh
 from layup_jax.models.partition import Partition, fused, in_words
+from layup_jax.tree import num_parameters
 from layup_jax.types import PyTree
 
 WORTH = 20.0
@@ -89,6 +91,28 @@ def measure_partition(engine: Engine, batch: PyTree, emulated_seconds: float = 0
         seconds[index] += _fastest(backward)
         cotangent = backward()[1]
     return Measurement(choose(seconds, dispatch), dispatch, tuple(seconds))
+
+
+def measure_update(engine: Engine) -> float:
+    """Processor time of an update alone, in seconds; of all segments, from that of the largest one.
+
+    Backward calls have updates in them, so there is nothing that could be timed in training. An update is
+    elementwise: what the others take goes by their parameters, and only one has to be compiled.
+
+    Args:
+      engine: whose strategy updates; its states are made afresh.
+    """
+    states = engine.init()
+    sizes = [num_parameters(state.params) for state in states]
+    largest = sizes.index(max(sizes))
+    state = states[largest]
+    gradient = jax.tree.map(jnp.zeros_like, state.params)
+    seconds = []
+    for _ in range(1 + _REPEATS):  # the first one compiles
+        start = time.process_time()
+        state = jax.block_until_ready(engine.apply(largest, state, gradient, 0.0))
+        seconds.append(time.process_time() - start)
+    return min(seconds) * sum(sizes) / max(sizes[largest], 1)
 
 
 def choose(layer_seconds: Sequence[float], dispatch_seconds: float) -> Partition:

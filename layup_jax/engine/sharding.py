@@ -37,6 +37,7 @@ class LocalMesh:
 
     def __init__(self, devices: Sequence[Device] = ()):
         """Takes devices of this process; none stands for the one that JAX chooses."""
+        self.devices = tuple(devices)
         self.size = max(1, len(devices))
         self._dispatching = threading.Lock()
         self._waits = any(device.platform == "cpu" for device in devices)

@@ -18,6 +18,7 @@ from layup_jax.metrics.folder import RunFolder
 from layup_jax.metrics.progress import Progress
 from layup_jax.metrics.recorder import MetricsRecorder, read_metrics
 from layup_jax.metrics.records import (
+    TIME_CAUSES,
     WAITING_CAUSES,
     EvaluationRecord,
     Line,
@@ -28,6 +29,7 @@ from layup_jax.metrics.summary import print_summary
 from layup_jax.metrics.tensorboard import TensorBoardWriter
 
 __all__ = [
+    "TIME_CAUSES",
     "WAITING_CAUSES",
     "Environment",
     "EvaluationRecord",

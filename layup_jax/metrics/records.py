@@ -26,6 +26,16 @@ WAITING_CAUSES = (
     "collective",
     "evaluation",
 )
+TIME_CAUSES = (
+    "forward",
+    "turn",
+    "backward",
+    "update",
+    "communication",
+    "waiting",
+    "data",
+    "evaluation",
+)
 _NOT_FINITE = ("nan", "inf", "-inf")
 
 
@@ -153,6 +163,20 @@ class RunSummary(NamedTuple):
       tapes_alive_max: most tapes of a worker at once.
       hosts: machines that the workers ran on; virtual ones count.
       emulated: whether layers slept to take as long as on another accelerator (`config.emulation`).
+      step_flops: floating-point operations that the model needs for the forward and backward pass of one
+        worker's batch, without the update; None without `profile`, and where it cannot be known, here and
+        below.
+      peak_flops_per_second: most that the hardware of one worker can do, mean over workers; of a core or
+        device that several workers share, each has its part.
+      mfu: model FLOPs utilisation, in [0, 1]: operations of all workers over `train_seconds` and what all
+        cores or devices that they occupy could have done.
+      time_split: seconds of a step by cause in `TIME_CAUSES`, of all compute threads of a worker, mean
+        over workers; None too where dispatch is asynchronous, as on accelerators. forward, backward:
+        passes, without waiting. turn: forward and backward pass of the last segment, where one call.
+        update: the optimizer, taken out of turn and backward by what it was measured to cost alone.
+        communication: requests and merges by compute threads (with ddp the optimizer too), and processor
+        time of the communication thread, which where both share a core is in the other causes as well.
+        waiting: for other threads and workers. data: the next batch. evaluation: during the run.
     """
 
     algorithm: str
@@ -190,6 +214,10 @@ class RunSummary(NamedTuple):
     tapes_alive_max: int = 1
     hosts: int = 1
     emulated: bool = False
+    step_flops: float | None = None
+    peak_flops_per_second: float | None = None
+    mfu: float | None = None
+    time_split: Mapping[str, float] | None = None
 
 
 Line: TypeAlias = StepRecord | EvaluationRecord | NoteRecord

@@ -6,7 +6,7 @@ print_summary(folder.read_summary(), folder.figure)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _MEGABYTE = 1e6
+_GIGA = 1e9
 
 
 def print_summary(
@@ -62,6 +63,10 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
         f"{summary.train_seconds:.1f} s, with evaluation {summary.wall_seconds:.1f} s",
     )
     yield "throughput", f"{summary.samples_per_second:,.0f} samples/s"
+    if summary.step_flops is not None:
+        yield "MFU", _mfu(summary)
+    if summary.time_split is not None:
+        yield "a step of a worker", _spent(summary.time_split)
     yield "steps, samples", f"{summary.steps_total:,}, {summary.samples_total:,}"
     yield "partition", summary.partition
     yield "mixing", f"{summary.mixing} over {summary.data_plane}"
@@ -91,6 +96,19 @@ def _range(accuracies: tuple[float | None, ...]) -> str:
     if not known:
         return "not measured"
     return f"{min(known):.4f} to {max(known):.4f}"
+
+
+def _mfu(summary: RunSummary) -> str:
+    if summary.mfu is None or summary.peak_flops_per_second is None:
+        return "not known on this hardware"
+    peak = summary.peak_flops_per_second * summary.workers / _GIGA
+    return f"{summary.mfu:.1%} of {peak:,.0f} GFLOP/s"
+
+
+def _spent(split: Mapping[str, float]) -> str:
+    """Causes with a time, in milliseconds."""
+    times = [f"{cause} {seconds * 1e3:.2g}" for cause, seconds in split.items() if seconds > 0]
+    return f"{', '.join(times)} ms"
 
 
 def _time_to_target(summary: RunSummary) -> str:

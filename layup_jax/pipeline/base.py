@@ -10,7 +10,7 @@ A pipeline owns its threads, and nothing else: not the store, nor what it is tol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import jax
@@ -109,12 +109,16 @@ class PipelineStatistics(NamedTuple):
 
     Attributes:
       store_seconds: that its threads have waited for other writers, in all.
+      spent_seconds: of all its threads by cause, without waits for other writers: forward, turn (forward
+        and backward of the last segment in one call) and backward, updates included, and communication
+        (asking for it, waiting for what is due, merging it).
       times: of passes; None where forward and backward are not separate.
       queue: between forward and backward; None where there is none.
       tapes_alive_max: most tapes that were held at once, being made and being used included.
     """
 
     store_seconds: float
+    spent_seconds: Mapping[str, float]
     times: PassTimes | None = None
     queue: QueueStatistics | None = None
     tapes_alive_max: int = 1
@@ -126,8 +130,12 @@ class Pipeline(Protocol):
     Threads: one calls everything. After close: nothing may be called but `statistics`.
     """
 
-    def warm_up(self, work: Work) -> None:
-        """Compiles everything that `run` will call; leaves the store changed, and tells nobody."""
+    def warm_up(self, work: Work) -> int:
+        """Compiles everything that `run` will call; leaves the store changed, and tells nobody.
+
+        Returns:
+          How many steps it took for that.
+        """
         ...
 
     def run(self, works: Iterable[Work]) -> Iterator[StepResult]:

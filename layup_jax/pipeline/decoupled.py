@@ -93,12 +93,14 @@ class Decoupled(Threaded):
         self._changed = threading.Condition()
         self._closed = False
 
-    def warm_up(self, work: Work) -> None:
+    def warm_up(self, work: Work) -> int:
         """Two steps for every device."""
         options = self._options
         passes = Passes(self._parts.quiet(), options.weights, options.placement)
-        for thread in range(2 * (options.placement or Placement()).num_devices):
+        steps = 2 * (options.placement or Placement()).num_devices
+        for thread in range(steps):
             passes.backward(passes.forward(work, thread), Turn(0, thread), work.samples)
+        return steps
 
     def run(self, works: Iterable[Work]) -> Iterator[StepResult]:
         """See `Pipeline`; the ratio may change between two results."""
@@ -114,6 +116,7 @@ class Decoupled(Threaded):
         """Since the start."""
         return PipelineStatistics(
             store_seconds=self._parts.store.waited_seconds(self._crew.identities()),
+            spent_seconds=self._passes.spent_seconds(),
             times=self._passes.times(),
             queue=self._tapes.statistics(),
             tapes_alive_max=self._alive_max,

@@ -17,6 +17,7 @@ from layup_jax.engine.recording import Event
 from layup_jax.models.loans import Cotangent
 from layup_jax.pipeline.base import Parts, PipelineStatistics, StepResult, Work
 from layup_jax.pipeline.finite import is_known, require_finite
+from layup_jax.pipeline.stopwatch import Stopwatch
 from layup_jax.types import Array, PyTree, SegmentUpdated
 
 
@@ -43,13 +44,13 @@ class Interleaved:
         self._engine = parts.engine
         self._store = parts.store
         self._delays = parts.delays
+        self._watch = Stopwatch(parts.store)
         self._previous: _Checkable | None = None
         self._thread: int | None = None
 
-    def warm_up(self, work: Work) -> None:
+    def warm_up(self, work: Work) -> int:
         """Two steps: the second has the states that the first made."""
-        for _ in Interleaved(self._parts.quiet()).run([work, work]):
-            pass
+        return len(list(Interleaved(self._parts.quiet()).run([work, work])))
 
     def run(self, works: Iterable[Work]) -> Iterator[StepResult]:
         """Trains on one work after the other.
@@ -73,14 +74,16 @@ class Interleaved:
     def statistics(self) -> PipelineStatistics:
         """Of the thread that ran it."""
         threads = set() if self._thread is None else {self._thread}
-        return PipelineStatistics(self._store.waited_seconds(threads))
+        return PipelineStatistics(self._store.waited_seconds(threads), self._watch.seconds())
 
     def step(self, work: Work) -> StepResult:
         """One work of `run`."""
         self.finish()
         self._delays.before_forward(work.moment.step)
+        self._watch.start()
         tape = self._forward(work.batch, work.moment)
         self._delays.before_backward(work.moment.step)
+        self._watch.start()
         loss, cotangent = self._turn(tape, work.batch)
         if is_known(loss):
             self._require_finite(_Checkable(work.moment.step, loss, tape))
@@ -105,14 +108,17 @@ class Interleaved:
             self._delays.in_forward(segment)
             outputs = passed.outputs
             records.append((passed, Carried(state.model_state, model_state), version))
+            self._watch.lap("forward")
         self._prepare(len(self._engine) - 1, moment)
         self._delays.in_forward(len(self._engine) - 1)  # computed in `_turn`
+        self._watch.lap("forward")
         passed, carried, versions = zip(*records, strict=True) if records else ((), (), ())
         return Tape(moment, passed, carried, versions, outputs)
 
     def _prepare(self, segment: int, moment: Moment) -> None:
         if self._parts.settle is not None:
             self._parts.settle(segment, moment.step)
+            self._watch.lap("communication")
 
     def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, Cotangent]:
         last = len(self._engine) - 1
@@ -125,7 +131,8 @@ class Interleaved:
 
         self._delays.in_backward(last)
         (loss, cotangent), _ = self._delays.update(self._store, last, write)
-        self._parts.on_update(SegmentUpdated(last, tape.moment.step))
+        self._watch.lap("turn")
+        self._tell(SegmentUpdated(last, tape.moment.step))
         return loss, cotangent
 
     def _backward(self, tape: Tape, segment: int, cotangent: Cotangent) -> tuple[Cotangent, int]:
@@ -139,8 +146,13 @@ class Interleaved:
 
         self._delays.in_backward(segment)
         inputs, version = self._delays.update(self._store, segment, write)
-        self._parts.on_update(SegmentUpdated(segment, tape.moment.step))
+        self._watch.lap("backward")
+        self._tell(SegmentUpdated(segment, tape.moment.step))
         return inputs, version - tape.versions[segment]
+
+    def _tell(self, event: SegmentUpdated) -> None:
+        self._parts.on_update(event)
+        self._watch.lap("communication")
 
     def finish(self) -> None:
         """Checks the last step's loss, if that was not known yet."""

@@ -39,6 +39,16 @@ class Schedule(NamedTuple):
     backward_devices: tuple[int, ...] = ()
     shared: SharedOptions = SharedOptions(1)
 
+    @property
+    def devices(self) -> list[int]:
+        """Indices of the local devices on which passes run."""
+        return sorted({*(self.forward_devices or (0,)), *(self.backward_devices or (0,))})
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether some steps differentiate a part of the model only."""
+        return self.name == "shared" and self.shared.partial_from is not None
+
     def check_segments(self, segments: int) -> None:
         """Refuses more parts of a model than it has segments.
 

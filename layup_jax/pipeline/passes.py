@@ -22,6 +22,7 @@ from layup_jax.models.loans import Cotangent
 from layup_jax.pipeline.base import Parts, PassTimes, StepResult, Work
 from layup_jax.pipeline.devices import Placement
 from layup_jax.pipeline.finite import is_known, require_finite
+from layup_jax.pipeline.stopwatch import Stopwatch
 from layup_jax.types import PyTree, SegmentState, SegmentUpdated
 
 Write = Callable[[SegmentState], tuple[SegmentState, Cotangent]]
@@ -70,6 +71,7 @@ class Passes:
         self._placement = placement or Placement()
         self._is_apart = len(parts.engine) == 1 or self._placement.is_set
         self._lock = threading.Lock()
+        self._watch = Stopwatch(parts.store)
         self._forward_total, self._forwards = 0.0, 0
         self._backward_total, self._backwards = 0.0, 0
         self._started_total = np.zeros(len(parts.engine))
@@ -83,6 +85,7 @@ class Passes:
           NonFiniteError: the loss is known already, and not finite.
         """
         start = time.perf_counter()
+        self._watch.start()
         kind = "advance" if self._is_live else "forward"
         run = self._engine.advance if self._is_live else self._engine.forward
         device = self._placement.forward_device(thread)
@@ -103,6 +106,7 @@ class Passes:
         tape = Tape(moment, passed, carried, versions, outputs)
         if is_known(outputs):
             self._check(tape)
+        self._watch.lap("forward")
         with self._lock:
             self._forward_total += time.perf_counter() - start
             self._forwards += 1
@@ -118,6 +122,7 @@ class Passes:
         """
         self._check(tape)
         start = time.perf_counter()
+        self._watch.start()
         segments = range(len(self._engine))
         chunk = segments if turn.chunk is None else turn.chunk
         staleness: list[int | None] = [None] * len(segments)
@@ -136,6 +141,7 @@ class Passes:
             cotangent, version = update(segment, passed, cotangent, tape, turn)
             staleness[segment] = version - tape.versions[segment]
             times.append((segment, began, time.perf_counter() - start))
+        self._watch.lap("backward")
         self._count(time.perf_counter() - start, times)
         return StepResult(tape.outputs, tuple(staleness), samples)
 
@@ -192,9 +198,13 @@ class Passes:
 
     def _updated(self, segment: int, write: Write, turn: Turn) -> tuple[Cotangent, int]:
         if self._parts.settle is not None:
+            self._watch.lap("backward")
             self._parts.settle(segment, turn.number)
+            self._watch.lap("communication")
         previous, version = self._delays.update(self._parts.store, segment, write)
+        self._watch.lap("backward")
         self._parts.on_update(SegmentUpdated(segment, turn.number))
+        self._watch.lap("communication")
         return previous, version
 
     def _check(self, tape: Tape) -> None:
@@ -209,6 +219,10 @@ class Passes:
                 self._started_total[segment] += began
                 self._updated_total[segment] += updated
                 self._updates[segment] += 1
+
+    def spent_seconds(self) -> dict[str, float]:
+        """See `PipelineStatistics`."""
+        return self._watch.seconds()
 
     def times(self) -> PassTimes | None:
         """Means so far; None before the first step has ended."""

@@ -59,12 +59,14 @@ class Shared(Threaded):
         self._in_order = threading.Lock() if parts.settle else nullcontext()
         self._chunks = chunks(len(parts.engine), options.threads)
 
-    def warm_up(self, work: Work) -> None:
+    def warm_up(self, work: Work) -> int:
         """Two whole steps, and if need be one of each chunk."""
         passes = Passes(self._parts.quiet(), "stored")
         partial = [] if self._options.partial_from is None else self._chunks
-        for chunk in (None, None, *partial):
+        steps = (None, None, *partial)
+        for chunk in steps:
             passes.backward(passes.forward(work), Turn(0, 0, chunk), work.samples)
+        return len(steps)
 
     def describe(self) -> str:
         """Threads, and what they keep for themselves."""
@@ -77,6 +79,7 @@ class Shared(Threaded):
         """Since the start."""
         return PipelineStatistics(
             store_seconds=self._parts.store.waited_seconds(self._crew.identities()),
+            spent_seconds=self._passes.spent_seconds(),
             times=self._passes.times(),
             tapes_alive_max=self._options.threads,
         )

@@ -71,7 +71,7 @@ class Measure(NamedTuple):
 
 
 # Only where a run was profiled.
-_MFU = Measure(Column("mfu", "MFU", True), ".3f", lambda s: s._asdict().get("mfu"))
+_MFU = Measure(Column("mfu", "MFU", True), ".3f", lambda s: s.mfu)
 
 
 def make_table(comparison: Comparison) -> Table:

@@ -41,6 +41,14 @@ def test_writes_a_complete_run_folder(start, tmp_path, algorithm):
     assert summary["push_sum_weight_error"] <= 1e-5
     assert (summary["messages_sent"] > 0) == (algorithm not in ("local", "fused"))
     assert summary["segments"] == (1 if algorithm == "fused" else 3)
+    if algorithm == "lpp_sgd":
+        assert summary["mfu"] is None
+    else:
+        assert 0 < summary["mfu"] < 1
+    split = summary["time_split"]
+    assert min(split.values()) >= 0
+    assert split["forward"] + split["turn"] > 0
+    assert split["update"] > 0
     assert len(summary["test_accuracy_per_worker"]) == 2
     assert (folder / "figure.png").stat().st_size > 10_000
     for rank in range(2):

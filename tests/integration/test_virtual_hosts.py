@@ -29,7 +29,7 @@ SCRIPT = ROOT / "scripts" / "virtual_cluster.sh"
 
 @pytest.fixture
 def alone():
-    """There is one cluster at a time on a machine: not that of a test run beside this one, or a user's."""
+    """There is one cluster at a time on a machine: not another test run's, or a user's."""
     folder = os.open(NAMESPACES.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     try:

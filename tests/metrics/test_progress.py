@@ -145,6 +145,18 @@ def test_the_summary_of_an_emulated_run_says_so(output):
     assert "layup, 4 workers, emulated accelerator: finished" in output.getvalue()
 
 
+def test_the_summary_says_how_well_the_hardware_was_used(output):
+    split = {"forward": 0.00123, "turn": 0.0, "backward": 0.0456}
+    known = summary(step_flops=1e9, peak_flops_per_second=5e10, mfu=0.1234, time_split=split)
+    print_summary(known, None, console=Console(file=output, width=80))
+    text = output.getvalue()
+    assert "12.3% of 200 GFLOP/s" in text
+    assert "forward 1.2, backward 46 ms" in text
+    unknown = summary(step_flops=1e9)
+    print_summary(unknown, None, console=Console(file=output, width=80))
+    assert "not known on this hardware" in output.getvalue()
+
+
 def test_the_summary_of_a_failed_run_says_why(output):
     failed = summary(
         status="failed",

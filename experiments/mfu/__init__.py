@@ -1,0 +1,1 @@
+"""How well hardware is used, and where time goes."""
