@@ -24,12 +24,13 @@ from layup_jax.virtual_cluster import Link, main, status, up, virtual_hosts
 from layup_jax.virtual_host import NAMESPACES, entering, find_hosts
 from tests.integration.conftest import ROOT, Started, read_summary
 
+pytestmark = pytest.mark.timeout(600)  # they wait for each other
 SCRIPT = ROOT / "scripts" / "virtual_cluster.sh"
 
 
 @pytest.fixture
 def alone():
-    """There is one cluster at a time on a machine: not another test run's, or a user's."""
+    """There is one cluster at a time on a machine: tests take turns, those run elsewhere too."""
     folder = os.open(NAMESPACES.parent, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     try:
