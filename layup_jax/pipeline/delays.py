@@ -32,7 +32,7 @@ class Emulated(NamedTuple):
     backward_seconds: tuple[float, ...] = ()
 
 
-class Timer(NamedTuple):
+class TimeSource(NamedTuple):
     """What is slept and measured with."""
 
     sleep: Callable[[float], None] = time.sleep
@@ -49,14 +49,14 @@ class Delays(NamedTuple):
       backward: before the backward pass of each step.
       emulated: in the passes of each segment.
       slowdown: that passes take so many times as long; at least 1.
-      timer: tests have one that does not wait.
+      source: tests have one that does not wait.
     """
 
     forward: Pauses = Pauses()
     backward: Pauses = Pauses()
     emulated: Emulated = Emulated()
     slowdown: float = 1.0
-    timer: Timer = Timer()
+    source: TimeSource = TimeSource()
 
     def before_forward(self, step: int) -> None:
         """Sleeps before the forward pass of a step."""
@@ -118,10 +118,10 @@ class Delays(NamedTuple):
         return self.slowdown > 1 or self.emulated != Emulated()
 
     def _measured(self, run: Callable[[], T]) -> tuple[T, float]:
-        start = self.timer.now()
+        start = self.source.now()
         result = jax.block_until_ready(run())
-        return result, self.timer.now() - start
+        return result, self.source.now() - start
 
     def _sleep(self, seconds: float) -> None:
         if seconds > 0:
-            self.timer.sleep(seconds)
+            self.source.sleep(seconds)

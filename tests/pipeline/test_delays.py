@@ -1,4 +1,4 @@
-"""Emulated layers and stragglers: when passes sleep, on a timer that only writes down."""
+"""Emulated layers and stragglers: when passes sleep, on a source that only writes down."""
 
 import functools
 import threading
@@ -13,7 +13,7 @@ from layup_jax.config import validated
 from layup_jax.engine.engine import Engine
 from layup_jax.models import LayeredModel, partition_layers
 from layup_jax.pauses import Pauses
-from layup_jax.pipeline.delays import Delays, Emulated, Timer
+from layup_jax.pipeline.delays import Delays, Emulated, TimeSource
 from layup_jax.strategies import Local
 
 WAIT_SECONDS = 30.0
@@ -52,8 +52,8 @@ class Diary(list):
         return self._now
 
     def bench(self, name, delays, partition="layer"):
-        timer = Timer(self.sleep, self.now)
-        bench = Bench(_engine(partition), SCHEDULES[name], delays=delays._replace(timer=timer))
+        source = TimeSource(self.sleep, self.now)
+        bench = Bench(_engine(partition), SCHEDULES[name], delays=delays._replace(source=source))
         bench.pipeline = SCHEDULES[name](
             bench.parts._replace(on_update=lambda event: self.append(f"update {event.segment}"))
         )
@@ -127,9 +127,9 @@ def test_no_slot_is_locked_while_a_thread_sleeps(name):
         assert not writer.is_alive(), "a slot is locked"
         slept.append(seconds)
 
-    timer = Timer(sleep, Diary(tick=1.0).now)
+    source = TimeSource(sleep, Diary(tick=1.0).now)
     bench = Bench(
-        _engine(), SCHEDULES[name], delays=Delays(Pauses(1), Pauses(1), EMULATED, 2.0, timer)
+        _engine(), SCHEDULES[name], delays=Delays(Pauses(1), Pauses(1), EMULATED, 2.0, source)
     )
     _train(bench, 6)
     assert len(slept) > 6 * 8

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schedules import tiny_engine
 
-from layup_jax.pipeline.delays import Delays, Emulated, Timer
+from layup_jax.pipeline.delays import Delays, Emulated, TimeSource
 from layup_jax.pipeline.ratio import Measured, best, measure_passes, predicted
 
 
@@ -69,7 +69,7 @@ def test_measures_both_passes_and_keeps_nothing():
 
 def test_artificial_time_lengthens_passes_but_takes_no_core():
     emulated = Emulated((10.0, 0.0, 20.0, 30.0), (100.0, 0.0, 200.0, 300.0))
-    delays = Delays(emulated=emulated, slowdown=2.0, timer=Timer(sleep=_never))
+    delays = Delays(emulated=emulated, slowdown=2.0, source=TimeSource(sleep=_never))
     measured = measure_passes(tiny_engine(), tiny.features(), delays)
     assert 2 * 60 < measured.forward_seconds < 2 * 70
     assert 2 * 600 < measured.backward_seconds < 2 * 610
