@@ -23,8 +23,8 @@ def by_rows(function: Callable[[Array], Array], inputs: Array) -> Array:
 
 
 class Linear(nnx.Linear):
-    """As nnx.Linear, its parameters included."""
+    """As nnx.Linear, its parameters included; it takes no sharding of what it returns."""
 
-    def __call__(self, inputs: Array) -> Array:
+    def __call__(self, inputs: Array) -> Array:  # pyright: ignore[reportIncompatibleMethodOverride]
         """(..., inputs) -> (..., outputs)."""
         return by_rows(super().__call__, inputs)
