@@ -40,7 +40,8 @@ class DataConfig:
       test_samples: at most so many of the test split are evaluated, evenly spread; None for all.
       context: tokens in a sample of text.
       tokenizer: bytes, or the path of a tokenizer.json; of text.
-      augment: none | crop_flip | resized_crop; of images, to train.
+      augment: none | crop | crop_flip | resized_crop; of images, to train; crop does not mirror.
+      crop_padding: pixels by which crop and crop_flip move an image at most, each way.
       image_size: height and width that resized_crop gives, and to test the centre crop.
       normalize: none | cifar10 | cifar100 | imagenet2012: whose mean and deviation of each channel.
       mixup: alpha, at least 0: images of a batch are mixed in pairs, and so are their labels; 0 for none.
@@ -55,6 +56,7 @@ class DataConfig:
     context: int = 256
     tokenizer: str = "bytes"
     augment: str = "none"
+    crop_padding: int = 4
     image_size: int = 224
     normalize: str = "none"
     mixup: float = 0.0

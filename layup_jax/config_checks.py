@@ -50,7 +50,7 @@ _CHOICES = {
     "transport.data_plane": ("auto", "mpi4jax", "host"),
     "evaluation.model": ("mean", "own"),
     "host.bind": ("auto", "cores", "none"),
-    "data.augment": ("none", "crop_flip", "resized_crop"),
+    "data.augment": ("none", "crop", "crop_flip", "resized_crop"),
     "data.normalize": ("none", "cifar10", "cifar100", "imagenet2012"),
 }
 _TOPOLOGIES = (
@@ -95,6 +95,7 @@ _AT_LEAST = {
     "threads.partial_from": 0,
     "data.test_samples": 1,
     "data.context": 1,
+    "data.crop_padding": 1,
     "data.image_size": 1,
     "data.mixup": 0,
     "data.memory_limit_mb": 0,

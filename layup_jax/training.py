@@ -319,6 +319,7 @@ def _sample_form(config: RunConfig) -> SampleForm:
         context=data.context,
         tokenizer=data.tokenizer,
         augment=data.augment,
+        crop_padding=data.crop_padding,
         image_size=data.image_size,
         normalize=data.normalize,
         mixup=data.mixup,

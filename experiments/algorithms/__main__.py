@@ -30,6 +30,7 @@ class Measured(NamedTuple):
     """Of one run.
 
     Attributes:
+      test_loss: of the mean model.
       test_accuracy: of the mean model.
       worst_worker_accuracy: of the worst worker's own model.
       samples_per_second: of all workers together.
@@ -42,6 +43,7 @@ class Measured(NamedTuple):
       train_seconds: of the slowest worker.
     """
 
+    test_loss: float
     test_accuracy: float
     worst_worker_accuracy: float
     samples_per_second: float
@@ -54,16 +56,19 @@ class Measured(NamedTuple):
 
 def measured(summary: RunSummary) -> Measured:
     """What the table says of a finished run."""
-    if summary.test_accuracy is None or summary.consensus_distance is None:
+    loss, accuracy = summary.test_loss, summary.test_accuracy
+    distance = summary.consensus_distance
+    if loss is None or accuracy is None or distance is None:
         raise ExperimentError("a run must be evaluated, got no accuracy; run it by hand to see why")
     return Measured(
-        test_accuracy=summary.test_accuracy,
+        test_loss=loss,
+        test_accuracy=accuracy,
         worst_worker_accuracy=min(summary.test_accuracy_per_worker),
         samples_per_second=summary.samples_per_second,
         time_to_target_seconds=summary.time_to_target_seconds,
         sent_bytes_per_sample=summary.sent_bytes / summary.samples_total,
         staleness_mean=summary.staleness_mean,
-        consensus_distance=summary.consensus_distance,
+        consensus_distance=distance,
         train_seconds=summary.train_seconds,
     )
 

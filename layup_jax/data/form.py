@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from layup_jax.data.normalization import PUBLISHED
 from layup_jax.errors import ConfigError, nearest
 
-AUGMENTATIONS = ("none", "crop_flip", "resized_crop")
+AUGMENTATIONS = ("none", "crop", "crop_flip", "resized_crop")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class SampleForm:
     Attributes:
       context: tokens in a sample of text, at least 1.
       tokenizer: "bytes", or the path of a file of the tokenizers library.
-      augment: none | crop_flip | resized_crop; of images, to train.
+      augment: none | crop | crop_flip | resized_crop; of images, to train.
+      crop_padding: zeros on every side of an image before crop and crop_flip, at least 1.
       image_size: height and width that resized_crop gives, at least 1; to test, it is those of the
         centre crop.
       normalize: none, or the data set whose published mean and deviation of each channel are used.
@@ -34,13 +35,14 @@ class SampleForm:
     context: int = 256
     tokenizer: str = "bytes"
     augment: str = "none"
+    crop_padding: int = 4
     image_size: int = 224
     normalize: str = "none"
     mixup: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises ConfigError if a number is out of range or a name unknown."""
-        for field in ("context", "image_size"):
+        for field in ("context", "crop_padding", "image_size"):
             value = getattr(self, field)
             if value < 1:
                 raise ConfigError(f"{field} must be at least 1, got {value}; raise it.")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from layup_jax.data.augment import crop_flip
+from layup_jax.data.augment import crops
 from layup_jax.data.batch import Batch, as_inputs
 from layup_jax.data.form import SampleForm
 from layup_jax.data.mixup import mixed
@@ -54,13 +54,15 @@ class View:
 
     def to_train(self, inputs: Images, number: int) -> np.ndarray:
         """Inputs of batch `number`, as many and in the same order."""
-        augment = self._form.augment
-        if augment == "none":
+        form = self._form
+        if form.augment == "none":
             return self._normalize(np.asarray(inputs))
         rng = np.random.default_rng((*self._key, number, _STREAM))
-        if augment == "crop_flip":
-            return self._normalize(crop_flip(np.asarray(inputs), rng))
-        return self._normalize(resized_crops(inputs, self._form.image_size, rng))
+        if self.resizes:
+            return self._normalize(resized_crops(inputs, form.image_size, rng))
+        flips = form.augment == "crop_flip"
+        moved = crops(np.asarray(inputs), rng, padding=form.crop_padding, flips=flips)
+        return self._normalize(moved)
 
     def to_test(self, inputs: Images) -> np.ndarray:
         """The same inputs as they are evaluated: resized if they are to be, never random."""

@@ -18,6 +18,7 @@ and `backward_at` is `backward` with live weights.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import jax
@@ -25,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from layup_jax.engine.numerics import PLAIN, Numerics, like
+from layup_jax.engine.recompute import without_rounding
 from layup_jax.engine.residuals import Residuals, capture, restore
 from layup_jax.models.layers import Segment
 from layup_jax.tree import split_inexact
@@ -255,9 +257,8 @@ class SegmentProgram:
         return *aux, pullback
 
     def _forward(self, params, model_state, inputs, batch, draw):
-        outputs, after, pullback = self._pullback(
-            params, model_state, inputs, batch, draw, stored=True
-        )
+        linearised = without_rounding(partial(self._pullback, stored=True))
+        outputs, after, pullback = linearised(params, model_state, inputs, batch, draw)
         known = {"params": params, "inputs": (inputs, batch), "outputs": outputs}
         return outputs, after, capture(pullback, **known)
 

@@ -5,6 +5,9 @@ backward call it fuses into whatever uses it. So a segment keeps the results of 
 convolutions, reductions, transcendental functions and random numbers, and makes the cheap ones again.
 
     run = without_cheap_residuals(run)
+    outputs, pullback = without_rounding(lambda params: jax.vjp(run, params))(params)
+
+The second is for what jax.checkpoint adds to all that it keeps: see `without_rounding`.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
+from jax.extend import core
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,3 +37,45 @@ def without_cheap_residuals(function: F) -> F:
     # Forward and backward are compiled apart, so there is nothing to protect from common
     # subexpression elimination.
     return jax.checkpoint(function, policy=is_kept, prevent_cse=False)  # pyright: ignore
+
+
+def without_rounding(function: F) -> F:
+    """The same function, without operations that round a number to the precision that it has.
+
+    jax.checkpoint puts one after whatever it keeps, so that forward and backward pass see the same number
+    where XLA computes with more bits than asked for. From 32 bits on it does not, and there each costs a
+    copy: 4 % of a small GPT's step on one core.
+    """
+
+    def run(*args: Any) -> Any:
+        traced, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+        exact = traced.replace(jaxpr=_without_rounding(traced.jaxpr))
+        values = core.jaxpr_as_fun(exact)(*jax.tree.leaves(args))
+        return jax.tree.unflatten(jax.tree.structure(shapes), values)
+
+    return run  # pyright: ignore[reportReturnType]
+
+
+def _without_rounding(jaxpr: core.Jaxpr) -> core.Jaxpr:
+    same: dict[core.Var, Any] = {}
+
+    def found(atoms: list[Any]) -> list[Any]:
+        return [each if isinstance(each, core.Literal) else same.get(each, each) for each in atoms]
+
+    equations = []
+    for equation in jaxpr.eqns:
+        equation = equation.replace(invars=found(equation.invars))
+        if _rounds_nothing(equation):
+            same[equation.outvars[0]] = equation.invars[0]
+        else:
+            equations.append(equation)
+    return jaxpr.replace(eqns=equations, outvars=found(jaxpr.outvars))
+
+
+def _rounds_nothing(equation: core.JaxprEqn) -> bool:
+    if equation.primitive.name != "reduce_precision":
+        return False
+    rounded: Any = equation.invars[0].aval
+    has = jnp.finfo(rounded.dtype)
+    bits = equation.params["exponent_bits"], equation.params["mantissa_bits"]
+    return has.bits >= 32 and bits == (has.nexp, has.nmant)

@@ -18,6 +18,7 @@ from flax import nnx
 
 from layup_jax.errors import ConfigError
 from layup_jax.models.layers import LayeredModel
+from layup_jax.models.linear import Linear, by_rows
 from layup_jax.models.options import check_choice, check_sizes
 from layup_jax.types import Array
 
@@ -76,8 +77,8 @@ class Attention(nnx.Module):
         """Takes the size of the model and the rate of dropout after the last product."""
         width = size.width
         self.heads = size.heads
-        self.inputs = nnx.Linear(width, 3 * width, kernel_init=_normal(_STDDEV), rngs=rngs)
-        self.outputs = nnx.Linear(width, width, kernel_init=_residual_init(size), rngs=rngs)
+        self.inputs = Linear(width, 3 * width, kernel_init=_normal(_STDDEV), rngs=rngs)
+        self.outputs = Linear(width, width, kernel_init=_residual_init(size), rngs=rngs)
         self.dropout = _dropout(dropout, rngs)
 
     def __call__(self, inputs: Array) -> Array:
@@ -98,8 +99,8 @@ class Perceptron(nnx.Module):
     def __init__(self, size: Size, *, dropout: float, rngs: nnx.Rngs):
         """As `Attention`."""
         width = size.width
-        self.inputs = nnx.Linear(width, 4 * width, kernel_init=_normal(_STDDEV), rngs=rngs)
-        self.outputs = nnx.Linear(4 * width, width, kernel_init=_residual_init(size), rngs=rngs)
+        self.inputs = Linear(width, 4 * width, kernel_init=_normal(_STDDEV), rngs=rngs)
+        self.outputs = Linear(4 * width, width, kernel_init=_residual_init(size), rngs=rngs)
         self.dropout = _dropout(dropout, rngs)
 
     def __call__(self, inputs: Array) -> Array:
@@ -135,7 +136,8 @@ class Head(nnx.Module):
     def __call__(self, inputs: Array) -> Array:
         """(batch, length, width) -> logits (batch, length, vocabulary)."""
         normed = self.norm(inputs)
-        return normed @ self.embedding[...].T.astype(normed.dtype)
+        matrix = self.embedding[...].T.astype(normed.dtype)
+        return by_rows(lambda rows: rows @ matrix, normed)
 
 
 def _residual_init(size: Size) -> nnx.Initializer:

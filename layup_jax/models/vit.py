@@ -17,12 +17,13 @@ from flax import nnx
 from layup_jax.errors import ConfigError
 from layup_jax.models.initializers import LECUN_NORMAL, SMALL_NORMAL
 from layup_jax.models.layers import LayeredModel
+from layup_jax.models.linear import Linear
 from layup_jax.models.options import check_sizes
 from layup_jax.types import Array
 
 
-def _linear(num_inputs: int, num_outputs: int, rngs: nnx.Rngs) -> nnx.Linear:
-    return nnx.Linear(num_inputs, num_outputs, kernel_init=LECUN_NORMAL, rngs=rngs)
+def _linear(num_inputs: int, num_outputs: int, rngs: nnx.Rngs) -> Linear:
+    return Linear(num_inputs, num_outputs, kernel_init=LECUN_NORMAL, rngs=rngs)
 
 
 def _dropout(rate: float, rngs: nnx.Rngs) -> nnx.Dropout | None:

@@ -16,7 +16,7 @@ from layup_jax.data import (
     open_source,
     stream,
 )
-from layup_jax.data.augment import crop_flip
+from layup_jax.data.augment import crops
 from layup_jax.data.normalization import PUBLISHED
 from layup_jax.data.resize import centre_crops, random_box, resized_crops
 from layup_jax.data.view import View
@@ -52,9 +52,9 @@ def take(spec, count, state=None):
         return list(islice(loader, count))
 
 
-def placed(crop, original):
+def placed(crop, original, padding=4):
     """Whether a picture is a crop of the padded original, or the mirror image of one."""
-    padded = np.pad(original, ((4, 4), (4, 4), (0, 0)))
+    padded = np.pad(original, ((padding, padding), (padding, padding), (0, 0)))
     height, width = original.shape[:2]
     windows = np.lib.stride_tricks.sliding_window_view(padded, original.shape).reshape(
         -1, height, width, original.shape[2]
@@ -64,20 +64,25 @@ def placed(crop, original):
     ]
 
 
-def test_every_picture_is_a_crop_of_the_padded_original(pictures):
+@pytest.mark.parametrize(
+    ("form", "padding", "fewest", "most"),
+    [(CROP_FLIP, 4, 10, 30), (SampleForm(augment="crop", crop_padding=1), 1, 0, 0)],
+)
+def test_every_picture_is_a_crop_of_the_padded_original(pictures, form, padding, fewest, most):
     images = pictures[0]
-    seen = crop_flip(images, np.random.default_rng(3))
+    seen = np.rint(View(form).to_train(images, 3) * 255).astype(np.uint8)
     assert seen.shape == images.shape
-    assert seen.dtype == np.uint8
-    found = [placed(crop, original) for crop, original in zip(seen, images, strict=True)]
+    found = [placed(crop, original, padding) for crop, original in zip(seen, images, strict=True)]
     assert all(sum(each) == 1 for each in found)
-    assert 10 <= sum(mirrored for _, mirrored in found) <= 30
+    assert fewest <= sum(mirrored for _, mirrored in found) <= most
 
 
 def test_all_shifts_are_drawn_alike():
     images = np.zeros((8100, 9, 9, 1), np.uint8)
     images[:, 4, 4] = 1
-    rows, columns = np.nonzero(crop_flip(images, np.random.default_rng(0))[..., 0])[1:]
+    moved = crops(images, np.random.default_rng(0), padding=4, flips=True)
+    rows, columns = np.nonzero(moved[..., 0])[1:]
+    assert moved.dtype == np.uint8
     counts = np.bincount(9 * rows + columns, minlength=81)
     assert counts.size == 81
     assert counts.min() > 50

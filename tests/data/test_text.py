@@ -232,8 +232,9 @@ def test_unknown_or_unfit_tokenizers(text_dir, digits_dir, tmp_path, monkeypatch
     ("changes", "message"),
     [
         ({"context": 0}, "context must be at least 1, got 0"),
+        ({"crop_padding": 0}, "crop_padding must be at least 1, got 0"),
         ({"image_size": 0}, "image_size must be at least 1, got 0"),
-        ({"augment": "crop"}, "unknown augment 'crop'; did you mean 'crop_flip'"),
+        ({"augment": "flip"}, "unknown augment 'flip'; did you mean 'crop_flip'"),
         ({"normalize": "cifar"}, "unknown normalize 'cifar'; did you mean 'cifar10"),
     ],
 )

@@ -13,7 +13,7 @@ from tests.metrics.test_figure import check_picture
 
 
 def _run(accuracy=0.99, time=2.0):
-    return Measured(accuracy, accuracy - 0.01, 5000.0, time, 100.0, 0.5, 0.1, 7.0)
+    return Measured(1 - accuracy, accuracy, accuracy - 0.01, 5000.0, time, 100.0, 0.5, 0.1, 7.0)
 
 
 def test_numbers():

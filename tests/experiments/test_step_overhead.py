@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from experiments.report import publish, read_results, write_results
-from experiments.step_overhead.__main__ import summarise, summarise_depths, summarise_memory
+from experiments.step_overhead.__main__ import (
+    earlier,
+    summarise,
+    summarise_depths,
+    summarise_memory,
+)
 from experiments.step_overhead.measure import CASES
 from experiments.step_overhead.plot import PICTURES, table
 from tests.metrics.test_figure import check_picture
@@ -61,6 +66,13 @@ def test_numbers_of_depth_and_memory(printed):
     text = table({"gpt": summarise(*printed) | deep | memory})
     assert "over 12 blocks 1.10, over the fused step of 48 blocks 0.20 (2.2 s, 11.0 s)" in text
     assert "over the fused step's 1.03 (103 MB, 100 MB)" in text
+
+
+def test_cases_of_an_earlier_run_are_kept(environment, tmp_path):
+    assert earlier(tmp_path, smoke=False) == {}
+    write_results(tmp_path, {"mlp": {"segments": 12}, "environment": environment})
+    assert earlier(tmp_path, smoke=False) == {"mlp": {"segments": 12}}
+    assert earlier(tmp_path, smoke=True) == {}
 
 
 def test_pictures_need_nothing_but_results(printed, environment, tmp_path):

@@ -1,0 +1,146 @@
+"""Every algorithm on a ResNet of the digits and on a small GPT, with four workers, several seeds each.
+
+    python -m experiments.time_to_accuracy --out experiments/time_to_accuracy/results
+    python -m experiments.time_to_accuracy --out DIR --cases stdlib_gpt --methods layup,ddp
+
+Each run is `layup train --config=configs/CASE.py:METHOD`; a round is one seed of every algorithm. LayUp
+and DDP, which are compared, take all `--rounds`; the others the first `--others` of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.algorithms.__main__ import Measured, measured, summarise
+from experiments.algorithms.plot import METHODS
+from experiments.harness import (
+    Experiment,
+    ExperimentError,
+    arguments,
+    main,
+    paired_rounds,
+    positive,
+    train,
+)
+from experiments.time_to_accuracy.plot import PICTURES
+
+COMPARED = ("layup", "ddp")
+_WORKERS = 4
+_SMOKE_STEPS = 4
+
+
+class Case(NamedTuple):
+    """A model with its data: a configuration, and what it is given here.
+
+    Attributes:
+      overrides: of the configuration.
+      steps: of each worker: equal samples for all algorithms.
+      target: accuracy of the mean model whose time is reported.
+      every_steps: between two evaluations.
+      seconds: that training may take.
+    """
+
+    overrides: tuple[str, ...]
+    steps: int
+    target: float
+    every_steps: int
+    seconds: float
+
+
+CASES = {
+    "digits_resnet": Case((), 400, 0.97, 50, 600.0),
+    "stdlib_gpt": Case(("--config.optimizer.warmup_steps=30",), 300, 0.35, 50, 900.0),
+}
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All cases, one after the other; LayUp over DDP where both were measured."""
+    if options.smoke:
+        options.rounds = 1
+    cases = {name: measure_case(name, options) for name in options.cases}
+    return {"workers": _WORKERS, **ratios(cases), "cases": cases}
+
+
+def ratios(cases: Mapping[str, Any]) -> dict[str, float]:
+    """Test loss of LayUp over that of DDP on the text, from means over seeds."""
+    methods = cases.get("stdlib_gpt", {"methods": {}})["methods"]
+    if not set(COMPARED) <= methods.keys():
+        return {}
+    layup, ddp = (methods[name]["test_loss"] for name in COMPARED)
+    return {"layup_over_ddp_loss": layup / ddp}
+
+
+def measure_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Every algorithm on one model, in paired rounds."""
+    case = CASES[name]
+    if options.smoke:
+        case = case._replace(steps=_SMOKE_STEPS, every_steps=2)
+    compared = [method for method in options.methods if method in COMPARED]
+    with tempfile.TemporaryDirectory(prefix="layup-time-to-accuracy-") as folder:
+        runs = {
+            method: partial(_run, name, method, case, Path(folder), itertools.count(options.seed))
+            for method in options.methods
+        }
+        both = min(options.others, options.rounds)
+        rounds = paired_rounds(runs, rounds=both, seed=options.seed)
+        rest = {method: runs[method] for method in compared}
+        more = paired_rounds(rest, rounds=options.rounds - both, seed=options.seed)
+    for method, measurements in more.items():
+        rounds[method] += measurements
+    return {
+        "methods": {method: summarise(rounds[method]) for method in METHODS if method in rounds},
+        "steps": case.steps,
+        "target": case.target,
+    }
+
+
+def _run(name: str, method: str, case: Case, folder: Path, seeds: Iterator[int]) -> Measured:
+    overrides = [
+        f"--config.seed={next(seeds)}",
+        f"--config.stop.steps={case.steps}",
+        f"--config.evaluation.every_steps={case.every_steps}",
+        f"--config.evaluation.target={case.target}",
+        *case.overrides,
+    ]
+    config = f"configs/{name}.py:{method}"
+    return measured(train(config, overrides, folder=folder, workers=_WORKERS, seconds=case.seconds))
+
+
+def _some(what: str, known: Mapping[str, Any], text: str) -> list[str]:
+    names = list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in known:
+            raise ExperimentError(f"unknown {what} '{name}'; use some of: {','.join(known)}")
+    return names
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = arguments("time_to_accuracy", __doc__, rounds=5)
+    parser.add_argument(
+        "--cases", type=partial(_some, "case", CASES), default=list(CASES), metavar="NAME,..."
+    )
+    parser.add_argument(
+        "--methods",
+        type=partial(_some, "method", METHODS),
+        default=list(METHODS),
+        metavar="NAME,...",
+    )
+    parser.add_argument(
+        "--others",
+        type=positive(int),
+        default=1,
+        metavar="N",
+        help="rounds of all but layup and ddp",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(Experiment(_parser(), measure, PICTURES)))

@@ -1,0 +1,81 @@
+"""The figure and the table of time_to_accuracy, from results.json alone.
+
+python -m experiments.time_to_accuracy.plot experiments/time_to_accuracy/results
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from experiments.algorithms.plot import METHODS
+from experiments.report import INK, Pictures, Results, markdown, redraw, with_spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LABELS = {"digits_resnet": "ResNet-18, digits", "stdlib_gpt": "GPT, Python's standard library"}
+
+
+def draw(results: Results, figure: Figure) -> None:
+    """For each model the test loss of every algorithm: its seeds, and their mean."""
+    cases = results["cases"]
+    for axes, (name, case) in zip(
+        figure.subplots(1, len(cases), squeeze=False)[0], cases.items(), strict=True
+    ):
+        _draw_losses(axes, case["methods"])
+        axes.set_title(f"{_LABELS[name]}, {case['steps']} steps of {results['workers']} workers")
+        axes.set_xlabel("test loss of the mean model (circles: seeds; bar: their mean)")
+
+
+def _draw_losses(axes: Axes, methods: Results) -> None:
+    for row, each in enumerate(methods.values()):
+        losses = [run["test_loss"] for run in each["runs"]]
+        axes.plot(losses, [row] * len(losses), "o", color=INK, markerfacecolor="white")
+        axes.plot([each["test_loss"]], [row], "|", color=INK, markersize=14, markeredgewidth=2)
+    axes.set_yticks(range(len(methods)), [METHODS[name] for name in methods], fontsize=8)
+    axes.invert_yaxis()
+    axes.grid(axis="x")
+
+
+def table(results: Results) -> str:
+    """One row for each model and algorithm: mean and standard deviation over seeds."""
+    header = (
+        "model",
+        "algorithm",
+        "seeds",
+        "test loss",
+        "accuracy",
+        "time to target (s)",
+        "samples/s",
+    )
+    rows = [
+        (
+            f"{_LABELS[name]} (target {case['target']:g})",
+            METHODS[method],
+            f"{len(each['runs'])}",
+            with_spread(each, "test_loss", ".4f"),
+            with_spread(each, "test_accuracy", ".4f"),
+            with_spread(each, "time_to_target_seconds", ".1f"),
+            with_spread(each, "samples_per_second", ",.0f"),
+        )
+        for name, case in results["cases"].items()
+        for method, each in case["methods"].items()
+    ]
+    return "\n\n".join([markdown(header, rows), *_compared(results)])
+
+
+def _compared(results: Results) -> list[str]:
+    if "layup_over_ddp_loss" not in results:
+        return []
+    return [
+        f"GPT: test loss of LayUp over that of DDP, means: {results['layup_over_ddp_loss']:.4f}."
+    ]
+
+
+PICTURES = Pictures(Path(__file__).parent, draw, table)
+
+if __name__ == "__main__":
+    sys.exit(redraw(PICTURES))
