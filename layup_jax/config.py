@@ -181,9 +181,14 @@ class TransportConfig:
       share: of one processor's time for communication, in (0, 1]; None: a small one where workers
         outnumber processors, no limit elsewhere.
       sends_in_flight: pushes under way to one peer, above which others are asked in its place.
+      wire_dtype: float32 | bfloat16; of arrays of parameters in messages from worker to worker, which
+        halves their bytes; also of batch statistics that go along. Scalars, push-sum weights among them,
+        stay in float32, and so do sums over all workers: methods that only sum are refused. Pairwise
+        averages keep the sum over workers all the same; push-sum to within that rounding.
     """
 
     data_plane: str = "auto"
+    wire_dtype: str = "float32"
     share: float | None = None
     sends_in_flight: int = 4
 

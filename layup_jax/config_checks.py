@@ -48,6 +48,7 @@ _CHOICES = {
     "threads.weights": ("stored", "live"),
     "delay.pattern": ("constant", "exponential", "every"),
     "transport.data_plane": ("auto", "mpi4jax", "host"),
+    "transport.wire_dtype": ("float32", "bfloat16"),
     "evaluation.model": ("mean", "own"),
     "host.bind": ("auto", "cores", "none"),
     "data.augment": ("none", "crop", "crop_flip", "resized_crop"),

@@ -25,6 +25,7 @@ from layup_jax.engine.measure import measure_partition
 from layup_jax.engine.numerics import Numerics
 from layup_jax.engine.recording import Recorded
 from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh, local_meshes
+from layup_jax.engine.wire import WireOptions
 from layup_jax.epochs import for_workers
 from layup_jax.errors import ConfigError, PeerFailedError
 from layup_jax.host import local_place
@@ -137,7 +138,7 @@ def prepare(
         strategy,
         task.metric,
         numerics,
-        shares_statistics=config.batch_statistics == "gossip",
+        WireOptions(config.transport.wire_dtype, config.batch_statistics == "gossip"),
     )
     return Prepared(task, engine, chosen)
 

@@ -31,6 +31,7 @@ from layup_jax.data import (
 )
 from layup_jax.engine.recording import save
 from layup_jax.engine.sharding import check_divisible, own_mesh
+from layup_jax.engine.wire import check_dtype
 from layup_jax.epochs import counts_epochs, for_workers
 from layup_jax.errors import ConfigError, PeerFailedError, nearest
 from layup_jax.host import HostReport, allowed_cores, local_place, prepare_host
@@ -135,7 +136,8 @@ def check(config: RunConfig, workers: int) -> None:
     check_model(task.model, task.loss, data_set.signature.example())
     chosen = choose_partition(config, task, None)
     configured_schedule(config).check_segments(len(chosen.partition))
-    make_strategy(Setup(config.strategy, task.optimizer, workers))
+    strategy = make_strategy(Setup(config.strategy, task.optimizer, workers))
+    check_dtype(config.transport.wire_dtype, strategy)
     check_ranks(config, workers)
 
 

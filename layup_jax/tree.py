@@ -2,11 +2,14 @@
 
 vector = encode(payload)               # (n,) of wire_dtype(payload)
 payload = decode(vector, like=payload) # the exact inverse for float32 and float64 leaves
+words = encode_narrow(payload)         # uint16; half as many bytes, arrays rounded to bfloat16
+payload = decode_narrow(words, like=payload)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +20,12 @@ from layup_jax.types import Array, PyTree
 
 def num_parameters(tree: PyTree) -> int:
     """Number of scalars in all leaves."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
 def num_bytes(tree: PyTree) -> int:
     """Bytes of all leaves in their own dtypes."""
-    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def split_inexact(tree: PyTree) -> tuple[list[Array], Callable[[list[Array]], PyTree]]:
@@ -71,10 +74,64 @@ def decode(vector: Array, like: PyTree) -> PyTree:
       A pytree with the structure, shapes and dtypes of `like`.
     """
     leaves, structure = jax.tree.flatten(like)
-    ends = np.cumsum([int(np.prod(leaf.shape)) for leaf in leaves])
-    parts = jnp.split(vector, ends[:-1]) if leaves else []
+    parts = _split(vector, [math.prod(leaf.shape) for leaf in leaves])
     shaped = [
         part.reshape(leaf.shape).astype(leaf.dtype)
         for part, leaf in zip(parts, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, shaped)
+
+
+def num_words(tree: PyTree) -> int:
+    """Length of `encode_narrow(tree)`."""
+    return sum(map(_num_words, jax.tree.leaves(tree)))
+
+
+def encode_narrow(tree: PyTree) -> Array:
+    """Concatenates all leaves into one uint16 vector, because MPI knows no bfloat16.
+
+    Arrays are rounded to the nearest bfloat16, with a relative error of at most 2^-8, one word for each
+    element; scalars (of no axes) are kept in float32, two words each.
+
+    Args:
+      tree: of real arrays; float64 loses what the others do.
+
+    Returns:
+      (num_words(tree),) uint16.
+    """
+    words = [_words(leaf) for leaf in jax.tree.leaves(tree)]
+    return jnp.concatenate(words) if words else jnp.zeros((0,), jnp.uint16)
+
+
+def decode_narrow(words: Array, like: PyTree) -> PyTree:
+    """What is left of a tree after `encode_narrow`, in the shapes and dtypes of `like`.
+
+    The exact inverse for arrays whose values bfloat16 has, and for float32 scalars.
+
+    Args:
+      words: (num_words(like),) uint16.
+      like: as in `decode`.
+    """
+    leaves, structure = jax.tree.flatten(like)
+    parts = _split(words, [_num_words(leaf) for leaf in leaves])
+    return jax.tree.unflatten(structure, map(_from_words, parts, leaves))
+
+
+def _split(vector: Array, sizes: Sequence[int]) -> list[Array]:
+    return jnp.split(vector, np.cumsum(sizes)[:-1]) if sizes else []
+
+
+def _num_words(leaf: Array) -> int:
+    return math.prod(leaf.shape) if leaf.shape else 2
+
+
+def _words(leaf: Array) -> Array:
+    kept = jnp.asarray(leaf, jnp.float32)
+    if leaf.shape:  # rounded by name, as XLA may leave out a conversion to bfloat16 and back
+        kept = jax.lax.reduce_precision(kept, exponent_bits=8, mantissa_bits=7).astype(jnp.bfloat16)
+    return jnp.ravel(jax.lax.bitcast_convert_type(kept, jnp.uint16))
+
+
+def _from_words(words: Array, like: Array) -> Array:
+    kept = jax.lax.bitcast_convert_type(words, jnp.bfloat16 if like.shape else jnp.float32)
+    return kept.reshape(like.shape).astype(like.dtype)

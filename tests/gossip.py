@@ -16,9 +16,10 @@ import optax
 
 from layup_jax.draws import Draws
 from layup_jax.engine.port import Port
-from layup_jax.engine.wire import Wire
+from layup_jax.engine.wire import Wire, WireOptions
 from layup_jax.store import ParameterStore
 from layup_jax.strategies import LayUpOptions, layup
+from layup_jax.strategies.a2cid2 import A2CiD2
 from layup_jax.topology import complete
 from layup_jax.transport.communicator import (
     CommunicationOptions,
@@ -110,9 +111,14 @@ class Parts(NamedTuple):
     wire: Wire
 
 
-def make_parts(mixing, size, topology=complete):
-    strategy = layup(optax.sgd(0.0), topology(size), LayUpOptions(mixing, peer_per="segment"))
-    return Parts(strategy, Wire(strategy))
+def make_parts(mixing, size, topology=complete, dtype="float32"):
+    """`mixing` is a rule of LayUp's, or a2cid2; `dtype` of what is on the wire."""
+    graph = topology(size)
+    if mixing == "a2cid2":
+        strategy = A2CiD2(optax.sgd(0.0), graph, rate=2.0)
+    else:
+        strategy = layup(optax.sgd(0.0), graph, LayUpOptions(mixing, peer_per="segment"))
+    return Parts(strategy, Wire(strategy, options=WireOptions(dtype)))
 
 
 class Member:
@@ -194,6 +200,19 @@ def assert_nothing_lost(outcomes):
         found = sum(w * o.end[segment] for w, o in zip(weights, outcomes, strict=True))
         expected = sum(o.start[segment] + o.applied[segment] for o in outcomes)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def assert_narrow_pushes_lose_nothing_but_rounding(outcomes):
+    """All weights, and the weighted sums to within what the pushes may have been rounded by."""
+    for segment in range(len(SIZES)):
+        weights = [outcome.weights[segment] for outcome in outcomes]
+        np.testing.assert_allclose(sum(weights), len(outcomes), rtol=1e-6)
+        found = sum(w * o.end[segment] for w, o in zip(weights, outcomes, strict=True))
+        expected = sum(o.start[segment] + o.applied[segment] for o in outcomes)
+        pushes = sum(outcome.statistics.messages_sent for outcome in outcomes)
+        largest = max(np.abs(o.end[segment]).max(initial=1.0) for o in outcomes)
+        # A push changes the sum by its weight, of 1/2 on average, times two errors of 2^-9 of a value.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=pushes * largest * 2.0**-9)
 
 
 def assert_all_at_the_initial_mean(outcomes):

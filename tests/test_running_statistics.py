@@ -13,7 +13,7 @@ from layup_jax.config import StrategyConfig
 from layup_jax.draws import Draws
 from layup_jax.engine.recording import digest
 from layup_jax.engine.replay import Replay
-from layup_jax.engine.wire import Wire, updated
+from layup_jax.engine.wire import Wire, WireOptions, updated
 from layup_jax.metrics.records import EvaluationRecord
 from layup_jax.models import LayeredModel
 from layup_jax.run import Chosen, prepare
@@ -54,7 +54,7 @@ def _applied(given, changed):
 def test_a_message_takes_them_along_and_both_have_the_mean():
     strategy, mine = _state(1.0, 2.0, seen=7)
     _, theirs = _state(5.0, 4.0, seen=9)
-    wire = Wire(strategy, shares_statistics=True)
+    wire = Wire(strategy, options=WireOptions(shares_statistics=True))
     mine, theirs = wire.given(mine), wire.given(theirs)
     assert mine.opt_state is None
     _, vector = wire.outgoing(theirs, 0.0)
@@ -80,7 +80,7 @@ def test_an_average_replaces_them():
         strategy.init({"x": jnp.full(3, value)}, {"mean": jnp.full(2, 10 * value)})
         for value in (1.0, 3.0)
     ]
-    wire = Wire(strategy, shares_statistics=True)
+    wire = Wire(strategy, options=WireOptions(shares_statistics=True))
     given = [wire.given(state, with_optimizer=True) for state in states]
     total = sum(np.asarray(wire.contribution(each, 0.0)[1]) for each in given)
     after = _applied(given[0], wire.average(given[0], total, 0.0))

@@ -15,7 +15,7 @@ from layup_jax.engine.carried import Carried
 from layup_jax.engine.evaluate import Evaluator
 from layup_jax.engine.numerics import PLAIN, Numerics
 from layup_jax.engine.program import Draw, LossFunction, Passed, SegmentProgram
-from layup_jax.engine.wire import Wire
+from layup_jax.engine.wire import Wire, WireOptions
 from layup_jax.losses import accuracy
 from layup_jax.models.layers import LayeredModel
 from layup_jax.models.loans import Cotangent, Loans
@@ -73,8 +73,7 @@ class Engine:
         strategy: Strategy,
         metric: LossFunction = accuracy,
         numerics: Numerics = PLAIN,
-        *,
-        shares_statistics: bool = False,
+        messages: WireOptions | None = None,
     ):
         """Builds one program for every kind of segment; compilation happens at first use.
 
@@ -85,14 +84,17 @@ class Engine:
           strategy: its `apply_gradient` is compiled into the backward calls.
           metric: metric(outputs of the last layer, batch) -> scalar, for evaluation.
           numerics: precision, what forward passes keep, and on which devices.
-          shares_statistics: whether the model state goes along in messages; see `Wire`.
+          messages: what they are made of.
+
+        Raises:
+          ConfigError: messages of a kind that the strategy does not send.
         """
         self.segments = tuple(model.segment(start, stop) for start, stop in partition)
         self.strategy = strategy
         self._numerics = numerics
         self.mesh = numerics.mesh
         self._loans = Loans(self.segments)
-        self.wire = Wire(strategy, self.mesh, shares_statistics=shares_statistics)
+        self.wire = Wire(strategy, self.mesh, messages)
         self.evaluator = Evaluator(self.segments, loss, metric, numerics)
         self.compiling = threading.Lock()
         shared: dict[tuple, SegmentProgram] = {}

@@ -3,7 +3,7 @@
     numerics = Numerics(compute_dtype="bfloat16", remat="full")
     run = numerics.kept(lambda params: apply(numerics.cast(params)))
 
-Parameters, optimizer state, messages, model state and the loss stay in float32 (master weights).
+Parameters, optimizer state, model state and the loss stay in float32 (master weights).
 Activations and their cotangents are in the compute dtype between segments too.
 """
 

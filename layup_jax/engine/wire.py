@@ -11,6 +11,9 @@ All return only what they changed (see `residuals`), so that nothing is copied t
 
 Where workers share batch statistics, these follow the payload in every message, whatever the strategy:
 a worker takes the mean of its own and what a peer sent, and as they are what an average brings.
+
+In bfloat16 a message is rounded: `sent` is then what the peer gets, so that both sides of an exchange
+move by opposite amounts and the sum over them is kept. See `_arrived` for push-sum.
 """
 
 from __future__ import annotations
@@ -23,9 +26,54 @@ import numpy as np
 
 from layup_jax.engine.residuals import Residuals, capture, restore
 from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh
+from layup_jax.errors import ConfigError, ModelError
 from layup_jax.strategies.base import Strategy
-from layup_jax.tree import decode, encode, num_parameters, split_inexact, wire_dtype
-from layup_jax.types import Array, PyTree, SegmentState, Shape
+from layup_jax.tree import (
+    decode,
+    decode_narrow,
+    encode,
+    encode_narrow,
+    num_parameters,
+    num_words,
+    split_inexact,
+    wire_dtype,
+)
+from layup_jax.types import (
+    Array,
+    Exchange,
+    NeighbourGather,
+    Push,
+    PyTree,
+    SegmentState,
+    Shape,
+)
+
+
+class WireOptions(NamedTuple):
+    """What messages are made of.
+
+    Attributes:
+      dtype: float32 | bfloat16; in which arrays travel. float32 is for what is no wider than that,
+        float64 stays as it is. bfloat16 is not for sums, which MPI does not do in it.
+      shares_statistics: whether the model state travels with the payload.
+    """
+
+    dtype: str = "float32"
+    shares_statistics: bool = False
+
+
+def check_dtype(dtype: str, strategy: Strategy) -> None:
+    """Refuses bfloat16 where it would not save anything.
+
+    Raises:
+      ConfigError: the strategy sends no messages from worker to worker.
+    """
+    if dtype != "float32" and strategy.asks not in (Push, Exchange, NeighbourGather):
+        raise ConfigError(
+            f"config.transport.wire_dtype {dtype} needs messages from worker to worker, and "
+            f"{strategy.name} sends none, as sums over all stay in float32; use float32, or a method "
+            "that gossips"
+        )
 
 
 def bare(state: SegmentState) -> SegmentState:
@@ -64,19 +112,27 @@ class Wire:
         self,
         strategy: Strategy,
         mesh: LocalMesh = ONE_DEVICE,
-        *,
-        shares_statistics: bool = False,
+        options: WireOptions | None = None,
     ):
         """Compiles at first use.
 
         Args:
           strategy: whose payload is sent.
           mesh: devices over which the states are `replicated`.
-          shares_statistics: whether the model state travels with the payload.
+          options: what messages are made of.
+
+        Raises:
+          ConfigError: bfloat16 for a strategy that sends no messages from worker to worker.
         """
+        options = options or WireOptions()
+        check_dtype(options.dtype, strategy)
         self._strategy = strategy
         self._mesh = mesh
-        self._shares_statistics = shares_statistics
+        self._shares_statistics = options.shares_statistics
+        self._is_narrow = options.dtype == "bfloat16"
+        self._encode, self._decode = (
+            (encode_narrow, decode_narrow) if self._is_narrow else (encode, decode)
+        )
         # Not `mesh.jit`: nothing is reduced over devices, so there is no order to keep.
         self._compiled_outgoing = jax.jit(self._outgoing)
         self._compiled_incoming = jax.jit(self._incoming)
@@ -96,9 +152,20 @@ class Wire:
         )
 
     def shape(self, given: SegmentState) -> Shape:
-        """Of the vectors of this segment."""
+        """Of the vectors of this segment.
+
+        Raises:
+          ModelError: complex numbers are to travel in bfloat16.
+        """
         message = jax.eval_shape(self._message, given, 0.0)[1]
-        return Shape(num_parameters(message), wire_dtype(message))
+        dtype = wire_dtype(message)
+        if not self._is_narrow:
+            return Shape(num_parameters(message), dtype)
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise ModelError(
+                f"config.transport.wire_dtype bfloat16 needs real parameters, got {dtype}; use float32"
+            )
+        return Shape(num_words(message), np.dtype(np.uint16))
 
     def placed(self, received: Array | np.ndarray) -> Array:
         """A received vector on the devices, all of it there: for before a slot is locked to merge it.
@@ -141,7 +208,7 @@ class Wire:
 
     def _outgoing(self, given: SegmentState, now: Array) -> tuple[Residuals, Array]:
         after, message = self._message(given, now)
-        return self._mesh.pinned((capture(after, state=given), encode(message)))
+        return self._mesh.pinned((capture(after, state=given), self._encode(message)))
 
     def _incoming(
         self,
@@ -151,13 +218,29 @@ class Wire:
         now: Array,
         share: float = 0.5,
     ) -> Residuals:
-        like = jax.eval_shape(self._message, given, now)[1]
-        gave = None if sent is None else decode(sent, like).payload
-        payload, statistics = decode(received, like)
+        mine = self._message(given, now)[1]
+        gave = None if sent is None else self._decode(sent, mine).payload
+        payload, statistics = self._arrived(received, mine)
         bare = given._replace(model_state=None)
         after = self._strategy.receive(bare, gave, payload, now)
         mixed = _mixed(given.model_state, statistics, share)
         return self._mesh.pinned(capture(after._replace(model_state=mixed), state=given))
+
+    def _arrived(self, received: Array, mine: _Message) -> _Message:
+        """A message with what rounding took, for a strategy that merges values and not differences.
+
+        Nearest to what was sent would be what came. But it lies on bfloat16's grid, and so would every
+        mean pull towards it: where all agree, updates smaller than its spacing would be lost. So it is
+        given the part that rounding takes from `mine`; then what is equal stays equal.
+        """
+        came = self._decode(received, mine)
+        if not (self._is_narrow and self._strategy.weighted):
+            return came
+        rounded = self._decode(self._encode(mine), mine).payload
+        payload = jax.tree.map(
+            lambda value, own, kept: value + (own - kept), came.payload, mine.payload, rounded
+        )
+        return came._replace(payload=payload)
 
     def _contribution(self, given: SegmentState, now: Array) -> tuple[Residuals, Array]:
         """What goes out, and a 1 that counts who contributed."""

@@ -152,6 +152,18 @@ def swaps_vectors(transport: Transport) -> None:
             require_array(mine[0], 100 * transport.rank, "one's own vector must stay as it is")
 
 
+def swaps_words(transport: Transport) -> None:
+    """Vectors of uint16, in which what MPI has no type for travels."""
+    partner = partner_of(transport)
+    mine = jnp.arange(65_000, 65_536, dtype=jnp.uint16) - transport.rank
+    transport.prepare(mine)
+    if partner is not None:
+        theirs = transport.swap(partner, 0, mine)
+        require_value(theirs.dtype, mine.dtype, "a swap must keep the dtype")
+        expected = np.arange(65_000, 65_536) - partner
+        require_array(theirs, expected, f"a swap must give what worker {partner} gave")
+
+
 def swaps_empty_vectors(transport: Transport) -> None:
     """Layers without parameters have segments too."""
     partner = partner_of(transport)
@@ -231,6 +243,7 @@ CHECKS = (
     completes_a_send_only_when_it_was_taken,
     gives_a_body_to_its_receiver,
     swaps_vectors,
+    swaps_words,
     swaps_empty_vectors,
     swaps_without_preparation,
     swaps_with_everybody_in_turn,

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import tiny
 
+from layup_jax.config import StrategyConfig
 from layup_jax.engine.port import Port
-from layup_jax.engine.wire import Wire
+from layup_jax.engine.wire import Wire, WireOptions
+from layup_jax.errors import ConfigError, ModelError
 from layup_jax.store import ParameterStore
-from layup_jax.strategies import LayUpOptions, layup
+from layup_jax.strategies import STRATEGIES, LayUpOptions, Setup, layup, make_strategy
 from layup_jax.topology import complete
 from layup_jax.types import Shape
 
@@ -28,10 +30,10 @@ PARAMS = (
 )
 
 
-def _parts(mixing, params=PARAMS):
+def _parts(mixing, params=PARAMS, dtype="float32"):
     strategy = layup(tiny.sgd(), complete(2), LayUpOptions(mixing))
     store = ParameterStore([strategy.init(params, {"count": jnp.zeros(2, jnp.int32)})])
-    return store, Port(store, Wire(strategy), Stopped())
+    return store, Port(store, Wire(strategy, options=WireOptions(dtype)), Stopped())
 
 
 def _assert_equal(left, right):
@@ -115,3 +117,65 @@ def test_a_received_vector_is_all_there_before_a_slot_is_locked_for_it():
         1:
     ]  # which is copied, in the background if it may be
     assert wire.placed(unaligned).is_ready()
+
+
+def test_narrow_vectors_have_half_the_bytes_and_whole_weights():
+    store, port = _parts("push_sum", dtype="bfloat16")
+    vector = port.outgoing(0)
+    words = 9 + 2 + 2  # elements of arrays; a scalar parameter and the weight
+    assert port.shapes == (Shape(words, np.dtype(np.uint16)),)
+    assert (vector.shape, vector.dtype) == ((words,), np.uint16)
+    port.incoming(0, None, np.asarray(vector))
+    assert store.read(0).state.mixing == 1
+    _assert_equal(store.read(0).state.params, PARAMS)
+
+
+@pytest.mark.parametrize("mixing", ["pairwise", "push_sum"])
+def test_narrow_messages_lose_no_updates_smaller_than_their_rounding(mixing):
+    """Numbers above 1 are 2^-7 apart in bfloat16: were means pulled to them, these would stay at 1."""
+    workers = [_parts(mixing, {"x": jnp.ones(3)}, "bfloat16") for _ in range(2)]
+
+    def step(state):
+        return state._replace(params={"x": state.params["x"] + 2**-11}), None
+
+    for turn in range(200):
+        for store, _ in workers:
+            store.update(0, step)
+        _communicate([port for _, port in workers], mixing, turn)
+    for store, _ in workers:
+        np.testing.assert_allclose(store.read(0).state.params["x"], 1 + 200 * 2**-11, rtol=1e-6)
+
+
+def _communicate(ports, mixing, turn):
+    """An exchange, or a push by one of two in turn."""
+    sender, receiver = ports if turn % 2 else reversed(ports)
+    sent = sender.outgoing(0)
+    if mixing == "pairwise":
+        replied = receiver.outgoing(0)
+        sender.incoming(0, sent, replied)
+        receiver.incoming(0, replied, sent)
+    else:
+        receiver.incoming(0, None, np.asarray(sent))
+
+
+_GOSSIP = {"layup", "pd_asgd", "a2cid2", "gosgd", "ad_psgd", "sgp", "osgp", "d_psgd"}
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES.keys() - _GOSSIP))
+def test_what_only_sums_has_no_narrow_messages(name):
+    strategy = make_strategy(Setup(StrategyConfig(name), tiny.sgd(), 4))
+    with pytest.raises(ConfigError, match=f"bfloat16 needs messages .*, and {name} sends none"):
+        Wire(strategy, options=WireOptions("bfloat16"))
+
+
+@pytest.mark.parametrize("name", sorted(_GOSSIP))
+def test_what_gossips_has_narrow_messages(name):
+    strategy = make_strategy(Setup(StrategyConfig(name), tiny.sgd(), 4))
+    wire = Wire(strategy, options=WireOptions("bfloat16"))
+    given = wire.given(strategy.init({"x": jnp.zeros(100)}, ()))
+    assert wire.shape(given) == Shape(102 if strategy.weighted else 100, np.dtype(np.uint16))
+
+
+def test_complex_numbers_are_not_narrowed():
+    with pytest.raises(ModelError, match="needs real parameters, got complex64"):
+        _parts("pairwise", {"x": jnp.zeros(2, jnp.complex64)}, "bfloat16")

@@ -83,7 +83,18 @@ def test_who_watches_sees_each_state_after_its_event():
 )
 def test_a_worker_among_others(algorithm, pipeline):
     """Whatever it asks for: what came from others is in the recording."""
-    config = make_config(algorithm, record=True, pipeline=pipeline, seed=3)
+    _is_replayed(make_config(algorithm, record=True, pipeline=pipeline, seed=3))
+
+
+@pytest.mark.parametrize("algorithm", ["pairwise", "push_sum", "a2cid2", "sgp"])
+def test_a_worker_among_others_with_narrow_messages(algorithm):
+    transport = {"wire_dtype": "bfloat16"}
+    messages = _is_replayed(make_config(algorithm, record=True, seed=3, transport=transport))
+    assert {np.asarray(each.received).dtype for each in messages} == {np.dtype(np.uint16)}
+
+
+def _is_replayed(config):
+    """The messages of a run of two workers, once it was replayed."""
     task, run = make_task(), None
     run = layup_jax.run_local(task, endless_batches, num_workers=2, config=config)
     recorded = run.recorded
@@ -92,6 +103,7 @@ def test_a_worker_among_others(algorithm, pipeline):
     engine = prepare(task, validated, chosen, 2).engine
     states = Replay(engine, recorded.recording, Draws(3, 0)).run(endless_batches(0, 2))
     assert digest(states) == recorded.digest
+    return recorded.recording.messages
 
 
 def test_a_failed_run_can_be_replayed_up_to_its_failure():

@@ -24,8 +24,15 @@ MIXINGS = ["pairwise", "push_sum"]
 STEPS_TO_MEAN = {"pairwise": 80, "push_sum": 320}
 
 
-def _run(scenario, size, port_types=None, topology=complete, watch=lambda transport: None):
-    parts = gossip.make_parts(scenario.mixing, size, topology)
+def _run(
+    scenario,
+    size,
+    port_types=None,
+    topology=complete,
+    watch=lambda transport: None,
+    dtype="float32",
+):
+    parts = gossip.make_parts(scenario.mixing, size, topology, dtype)
 
     def work(transport):
         watch(transport)
@@ -77,6 +84,18 @@ def test_updates_and_messages_at_the_same_time_lose_nothing(mixing, size):
     outcomes = _run(_patient(mixing, size, steps=40), size)
     gossip.assert_orderly_end(outcomes)
     gossip.assert_nothing_lost(outcomes)
+    assert min(outcome.statistics.messages_sent for outcome in outcomes) > 20
+
+
+@pytest.mark.parametrize("mixing", ["pairwise", "a2cid2", "push_sum"])
+def test_updates_and_narrow_messages_at_the_same_time_lose_nothing(mixing):
+    """In an exchange both sides know what was sent, rounding included, so not even that is lost."""
+    outcomes = _run(_patient(mixing, 4, steps=40), 4, dtype="bfloat16")
+    gossip.assert_orderly_end(outcomes)
+    if mixing == "push_sum":
+        gossip.assert_narrow_pushes_lose_nothing_but_rounding(outcomes)
+    else:
+        gossip.assert_nothing_lost(outcomes)
     assert min(outcome.statistics.messages_sent for outcome in outcomes) > 20
 
 
