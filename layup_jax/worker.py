@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 import jax
 
+from layup_jax.accounts import Accounts
 from layup_jax.artificial import configured_delays
 from layup_jax.attempts import Attempts
 from layup_jax.clock import WallClock
@@ -35,7 +36,7 @@ from layup_jax.errors import PeerFailedError, TransportError
 from layup_jax.evaluations import Evaluations, Measured
 from layup_jax.hardware import Hardware, own_hardware
 from layup_jax.host import allowed_cores, jax_platform
-from layup_jax.metrics.records import Line, NoteRecord, StepRecord
+from layup_jax.metrics.records import Line, NoteRecord
 from layup_jax.metrics.sink import Sink
 from layup_jax.models.partition import Partition
 from layup_jax.pipeline.base import Parts, Pipeline, StepResult, Work
@@ -131,6 +132,7 @@ class Worker:
             engine, self._attempts, self._communicator.reductions, transport.size
         )
         self._progress = Steps(len(engine))
+        self._accounts = Accounts(self._clock, self._communicator, self._merger, self._progress)
         self._begun = 0
         self._gives_up = False
         self._hardware: Hardware | None = None
@@ -159,7 +161,8 @@ class Worker:
             train = functools.partial(self._train, itertools.chain([first], batches), stop)
             interrupted = bool(self._attempts.run(train))
             seconds = self._clock.now()
-            self._spent = self._spent_seconds()
+            if self._config.profile and is_synchronous():
+                self._spent = self._accounts.spent_seconds(self._pipeline.statistics())
             self._communicator.finish(failed=self.error is not None)
             self._attempts.error = self.error or self._communicator.error
             if self.error is None:
@@ -343,34 +346,8 @@ class Worker:
                 self._evaluations.collect()
 
     def _report_step(self, loss: float) -> None:
-        progress, counts = self._progress, self._communicator.statistics()
-        seconds = self._clock.now()
-        weights, pipeline = self._push_sum_weights(), self._pipeline.statistics()
-        line = StepRecord(
-            rank=self._transport.rank,
-            step=progress.steps,
-            train_seconds=seconds,
-            loss=loss,
-            step_seconds=progress.lap(seconds),
-            samples=progress.samples,
-            staleness=progress.take_staleness(),
-            messages_sent=counts.messages_sent,
-            messages_received=counts.messages_received,
-            sent_bytes=counts.sent_bytes,
-            waiting_seconds={
-                "data": progress.data_seconds,
-                "store": pipeline.store_seconds,
-                "queue_full": pipeline.queue.full_seconds if pipeline.queue else 0.0,
-                "queue_empty": pipeline.queue.empty_seconds if pipeline.queue else 0.0,
-                "reply": counts.reply_seconds,
-                "swap": counts.swap_seconds,
-                "collective": self._merger.waited_seconds,
-                "evaluation": self._clock.paused_seconds(),
-            },
-            push_sum_weight_min=min(weights, default=None),
-            push_sum_weight_max=max(weights, default=None),
-        )
-        self._write(line)
+        rank, pipeline = self._transport.rank, self._pipeline.statistics()
+        self._write(self._accounts.step_record(rank, loss, pipeline, self._push_sum_weights()))
 
     def _push_sum_weights(self) -> list[float]:
         if not self._strategy.weighted:
@@ -412,22 +389,6 @@ class Worker:
             costs=self._costs,
             spent=self._spent,
         )
-
-    def _spent_seconds(self) -> dict[str, float] | None:
-        """By cause, so far; see `RunSummary.time_split`."""
-        if not (self._config.profile and is_synchronous()):
-            return None
-        pipeline, counts = self._pipeline.statistics(), self._communicator.statistics()
-        spent, waited = dict(pipeline.spent_seconds), self._merger.waited_seconds
-        merged = max(0.0, spent.get("communication", 0.0) + self._progress.merge_seconds - waited)
-        queue = pipeline.queue
-        queued = queue.full_seconds + queue.empty_seconds if queue else 0.0
-        return spent | {
-            "communication": merged + counts.thread_seconds,
-            "waiting": pipeline.store_seconds + queued + waited,
-            "data": self._progress.data_seconds,
-            "evaluation": self._clock.paused_seconds(),
-        }
 
     def _final(self, seconds: float, batches: Iterator[PyTree]) -> Measured | None:
         """The last evaluation, of which the weighted mean over workers is the result of the run.

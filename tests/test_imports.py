@@ -37,6 +37,7 @@ LEVELS = (
         "steps",
         "evaluations",
         "attempts",
+        "accounts",
         "costs",
         "reestimation",
         "result",

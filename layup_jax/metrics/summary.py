@@ -107,8 +107,13 @@ def _mfu(summary: RunSummary) -> str:
 
 def _spent(split: Mapping[str, float]) -> str:
     """Causes with a time, in milliseconds."""
-    times = [f"{cause} {seconds * 1e3:.2g}" for cause, seconds in split.items() if seconds > 0]
+    times = [f"{cause} {_milliseconds(seconds)}" for cause, seconds in split.items() if seconds > 0]
     return f"{', '.join(times)} ms"
+
+
+def _milliseconds(seconds: float) -> str:
+    """Two digits, or all before the point."""
+    return f"{seconds * 1e3:.0f}" if seconds >= 0.01 else f"{seconds * 1e3:.2g}"
 
 
 def _time_to_target(summary: RunSummary) -> str:
