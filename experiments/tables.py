@@ -10,14 +10,19 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
-from experiments.algorithms.plot import PICTURES as ALGORITHMS
-from experiments.pd_asgd.plot import PICTURES as PD_ASGD
-from experiments.pd_asgd.plot import brief
-from experiments.report import Pictures, fill, read_results
-from experiments.step_overhead.plot import PICTURES as STEP_OVERHEAD
-from experiments.throughput.plot import PICTURES as THROUGHPUT
+from experiments.algorithms import plot as algorithms
+from experiments.mfu import plot as mfu
+from experiments.pd_asgd import plot as pd_asgd
+from experiments.report import Pictures, Results, fill, read_results
+from experiments.slow_network import plot as slow_network
+from experiments.step_overhead import plot as step_overhead
+from experiments.stragglers import plot as stragglers
+from experiments.throughput import plot as throughput
+from experiments.time_to_accuracy import plot as time_to_accuracy
 from layup_jax.errors import LayupError
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -27,24 +32,42 @@ _DETAIL = re.compile(  # a line per test file, and what names the machine
     r"|platform |rootdir: |configfile: |testpaths: |timeout|plugins: |cachedir: |hypothesis "
     r"|created: |\d+ workers |=+ test session|collected "
 )
-_TITLES: tuple[tuple[str, Pictures], ...] = (
-    (
+
+
+class Part(NamedTuple):
+    """What the README says of an experiment: a title, and the text that its results make."""
+
+    title: str
+    pictures: Pictures
+    text: Callable[[Results], str]
+
+
+_PARTS = (
+    Part(
         "Every algorithm on the digits with four workers, mean ± standard deviation of 5 seeds",
-        ALGORITHMS,
+        algorithms.PICTURES,
+        algorithms.table,
     ),
-    ("Samples per second of all workers together", THROUGHPUT),
-    ("PD-ASGD: forward and backward passes in threads of their own", PD_ASGD._replace(table=brief)),
-    ("One training step layer by layer, over the same step as one jitted call", STEP_OVERHEAD),
+    Part("Slow networks", slow_network.PICTURES, slow_network.brief),
+    Part("Slow workers", stragglers.PICTURES, stragglers.brief),
+    Part("Time to accuracy", time_to_accuracy.PICTURES, time_to_accuracy.brief),
+    Part("PD-ASGD, passes in threads of their own", pd_asgd.PICTURES, pd_asgd.brief),
+    Part("Samples per second", throughput.PICTURES, throughput.brief),
+    Part("A step layer by layer over one jitted call", step_overhead.PICTURES, step_overhead.brief),
+    Part("Use of the hardware", mfu.PICTURES, mfu.brief),
 )
 
 
 def tables() -> str:
-    """One table for each experiment."""
+    """A part for each experiment that has results."""
     parts = []
-    for title, pictures in _TITLES:
-        results = read_results(pictures.folder / "results")
-        folder = pictures.folder.relative_to(_ROOT)
-        parts.append(f"**{title}** ([{folder}]({folder})):\n\n{pictures.table(results)}")
+    for part in _PARTS:
+        results = part.pictures.folder / "results"
+        if (results / "results.json").exists():
+            folder = part.pictures.folder.relative_to(_ROOT)
+            text = part.text(read_results(results))
+            gap = "\n\n" if text.startswith("|") else " "
+            parts.append(f"**{part.title}** ([{folder}]({folder})):{gap}{text}")
     return "\n\n".join(parts)
 
 

@@ -61,6 +61,14 @@ def table(results: Results) -> str:
     return "\n\n".join(parts)
 
 
+def brief(results: Results) -> str:
+    """The ratio of passes of each network, and the MFU of each method."""
+    ratios = [f"{name} {case['beta_alone']:.2f}" for name, case in results["cases"].items()]
+    shares = [f"{name} {_share(each['mfu'])}" for name, each in results["methods"].items()]
+    words = f"Backward over forward pass: {', '.join(ratios)}."
+    return words + (f" MFU of four workers: {', '.join(shares)}." if shares else "")
+
+
 def _passes(results: Results) -> str:
     header = (
         f"network, {results['compute_dtype']}",

@@ -69,10 +69,11 @@ def table(results: Results) -> str:
             each = results["rates"][rate][method]
             row += [f"{each['over_local']:.2f}", _seconds(each["time_to_target_seconds"])]
         rows.append(row)
-    return f"{markdown(header, rows)}\n\n{_in_words(results)}"
+    return f"{markdown(header, rows)}\n\n{brief(results)}"
 
 
-def _in_words(results: Results) -> str:
+def brief(results: Results) -> str:
+    """The three ratios."""
     rounds = len(results["rates"][HEADLINE]["layup"]["rounds"])
     return (
         f"At {HEADLINE}, with an emulated accelerator: LayUp's samples/s over no communication "

@@ -110,6 +110,13 @@ def table(results: Results) -> str:
     return "\n\n".join([markdown(header, rows), *([" ".join(notes)] if notes else [])])
 
 
+def brief(results: Results) -> str:
+    """The ratios of steps, and what is known of deep networks and of memory."""
+    ratios = [f"{name} {results[name]['layerwise_over_fused']:.2f}" for name in _cases(results)]
+    notes = [f"Step times on one core: {', '.join(ratios)}.", *_depths(results), *_memory(results)]
+    return " ".join(notes)
+
+
 def _depths(results: Results) -> list[str]:
     """Compilation of deep networks, a sentence for each."""
     return [

@@ -74,7 +74,7 @@ def table(results: Results) -> str:
     """Two tables, one row for each method, and the four numbers."""
     slow = _table(results["slowdowns"], "{}x")
     late = _table(results["message_seconds"], "{} s")
-    return f"One worker slow:\n\n{slow}\n\nLate messages:\n\n{late}\n\n{_in_words(results)}"
+    return f"One worker slow:\n\n{slow}\n\nLate messages:\n\n{late}\n\n{brief(results)}"
 
 
 def _table(cases: Results, title: str) -> str:
@@ -99,7 +99,8 @@ def _cells(cases: Results, values: Sequence[str], method: str) -> list[str]:
     return cells
 
 
-def _in_words(results: Results) -> str:
+def brief(results: Results) -> str:
+    """The four numbers."""
     faster = results["layup_over_ddp_at_8x"]
     times = "an unknown number of" if faster is None else f"{faster:.1f}"
     return (

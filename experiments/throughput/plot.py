@@ -87,10 +87,10 @@ def table(results: Results) -> str:
         cells = [cell for suffix in _SUFFIXES for cell in _compared(results, name, suffix)]
         memory = results["peak_rss_over_local"].get(name)
         rows.append((label, *cells, "" if memory is None else f"{memory:.2f}"))
-    return "\n\n".join([markdown(header, rows), _in_words(results)])
+    return "\n\n".join([markdown(header, rows), brief(results)])
 
 
-def _in_words(results: Results) -> str:
+def brief(results: Results) -> str:
     """What the rows do not say: DDP at its best in each round, and beside PyTorch's own."""
     over = "LayUp over DDP, the better of its forms in each round"
     ratio, delayed = results["layup_over_ddp"], results["layup_over_ddp_straggler"]

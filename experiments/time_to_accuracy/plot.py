@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LABELS = {"digits_resnet": "ResNet-18, digits", "stdlib_gpt": "GPT, Python's standard library"}
+_JUDGED = {"digits_resnet": "test_accuracy", "stdlib_gpt": "test_loss"}
 
 
 def draw(results: Results, figure: Figure) -> None:
@@ -65,6 +66,19 @@ def table(results: Results) -> str:
         for method, each in case["methods"].items()
     ]
     return "\n\n".join([markdown(header, rows), *_compared(results)])
+
+
+def brief(results: Results) -> str:
+    """LayUp and DDP on each model, and their ratio."""
+    parts = []
+    for name, case in results["cases"].items():
+        numbers = [
+            f"{METHODS[method]} {with_spread(case['methods'][method], _JUDGED[name], '.4f')}"
+            for method in ("layup", "ddp")
+            if method in case["methods"]
+        ]
+        parts.append(f"{_LABELS[name]}, {_JUDGED[name].replace('_', ' ')}: {', '.join(numbers)}.")
+    return " ".join([*parts, *_compared(results)])
 
 
 def _compared(results: Results) -> list[str]:
