@@ -83,6 +83,19 @@ def positive(kind: Callable[[str], T]) -> Callable[[str], T]:
     return parse
 
 
+def names_among(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """A type of arguments: some of these, with commas between them, or `none`."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        names = () if text == "none" else tuple(text.split(","))
+        for name in names:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"must be among {', '.join(known)}, got '{name}'")
+        return names
+
+    return parse
+
+
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     """Measures, writes, draws; the exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))

@@ -14,7 +14,7 @@ import argparse
 import itertools
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,23 +106,10 @@ def _run(name: str, options: argparse.Namespace, folder: Path, seeds: Iterator[i
     return used(summary)
 
 
-def names_among(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    """A type of arguments: some of these, with commas between them, or `none`."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        names = () if text == "none" else tuple(text.split(","))
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"must be among {', '.join(known)}, got '{name}'")
-        return names
-
-    return parse
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = harness.arguments("mfu", __doc__, rounds=9)
-    parser.add_argument("--cases", type=names_among([*CASES, *MADE_UP]), metavar="A,B")
-    parser.add_argument("--methods", type=names_among(METHODS), metavar="A,B")
+    parser.add_argument("--cases", type=harness.names_among([*CASES, *MADE_UP]), metavar="A,B")
+    parser.add_argument("--methods", type=harness.names_among(METHODS), metavar="A,B")
     parser.add_argument("--compute_dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument(
         "--steps", type=harness.positive(int), metavar="N", help="of a block, default: 20"

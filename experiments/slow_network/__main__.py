@@ -27,7 +27,14 @@ from experiments.emulated import (
     time_of,
     time_ratio,
 )
-from experiments.harness import Experiment, arguments, main, paired_rounds, train
+from experiments.harness import (
+    Experiment,
+    arguments,
+    main,
+    names_among,
+    paired_rounds,
+    train,
+)
 from experiments.slow_network.plot import EFFICIENT, HEADLINE, METHODS, PICTURES, RATES
 from layup_jax.virtual_cluster import Cluster, virtual_hosts
 
@@ -151,12 +158,21 @@ def _period(steps: int) -> tuple[str, ...]:
 
 def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     options.seconds = 2.0 if options.smoke else _RUN_SECONDS
-    options.rates = (HEADLINE,) if options.smoke else RATES
+    rates = options.rates or (() if options.smoke else RATES)
+    options.rates = tuple(dict.fromkeys((HEADLINE, *rates)))
     options.periods = PERIODS[:1] if options.smoke else PERIODS
     if options.smoke:
         options.rounds = 1
     return measure(options)
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = arguments("slow_network", __doc__, rounds=3)
+    parser.add_argument(
+        "--rates", type=names_among(RATES), metavar="A,B", help=f"beside {HEADLINE}; default: all"
+    )
+    return parser
+
+
 if __name__ == "__main__":
-    sys.exit(main(Experiment(arguments("slow_network", __doc__, rounds=3), _measure, PICTURES)))
+    sys.exit(main(Experiment(_parser(), _measure, PICTURES)))

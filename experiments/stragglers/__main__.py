@@ -130,7 +130,6 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     options.message_seconds = MESSAGE_SECONDS[:1] if options.smoke else MESSAGE_SECONDS
     if options.smoke:
         options.rounds = 1
-        options.slowdowns = (1, 4, 8)
     return measure(options)
 
 

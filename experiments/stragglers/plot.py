@@ -29,8 +29,8 @@ METHODS = (
     "slowmo",
     "ddp",
 )
-SLOWDOWNS = (1, 2, 4, 8)
-MESSAGE_SECONDS = (0.0, 0.05, 0.2)
+SLOWDOWNS = (1, 4, 8)
+MESSAGE_SECONDS = (0.0, 0.2)
 _MARKERS = "osD^vP*Xhd"
 _DASHES = ("-", "--", "-.", ":")
 

@@ -5,7 +5,7 @@ import argparse
 import pytest
 
 from experiments.harness import ExperimentError
-from experiments.mfu.__main__ import METHODS, Used, names_among, used
+from experiments.mfu.__main__ import METHODS, Used, used
 from experiments.mfu.plot import PICTURES, table
 from experiments.report import over_seeds, publish, write_results
 from layup_jax.metrics import TIME_CAUSES
