@@ -16,8 +16,7 @@ from layup_jax.config import default_config
 def get_config(method="layup"):
     config = default_config()
     config.name = f"digits_resnet_{method}"
-    # The last stage is of one pixel, so its batch statistics are over 64 numbers; 32 gave 0.97.
-    config.batch_size = 64
+    config.batch_size = 64  # with 32 LayUp reached 0.969 with one seed
     config.partition = "layer"
     config.model.name = "resnet18"
     config.model.options = {"width": 16}

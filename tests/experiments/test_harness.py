@@ -1,5 +1,6 @@
 """What experiments share: rounds, command lines, processes that end, READMEs."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.harness import ExperimentError, paired_rounds, run_process
+from experiments.harness import ExperimentError, names_among, paired_rounds, run_process
 from experiments.report import fill, markdown, median_ratio, read_results, write_results
 from layup_jax.errors import LayupError
 
@@ -108,3 +109,10 @@ def test_every_readme_can_be_filled(name, tmp_path):
     readme.write_text((ROOT / "experiments" / name / "README.md").read_text())
     fill(readme, markdown(("a", "b"), [("x", "1")]))
     assert "| a | b |\n| --- | ---: |\n| x | 1 |" in readme.read_text()
+
+
+def test_names_are_checked():
+    parse = names_among(("a", "b"))
+    assert (parse("b,a"), parse("none")) == (("b", "a"), ())
+    with pytest.raises(argparse.ArgumentTypeError, match="must be among a, b, got 'c'"):
+        parse("a,c")

@@ -1,7 +1,5 @@
 """mfu: its arithmetic on made-up timings, its tables and picture, with and without hardware it knows."""
 
-import argparse
-
 import pytest
 
 from experiments.harness import ExperimentError
@@ -62,10 +60,3 @@ def test_pictures_need_nothing_but_results(results, tmp_path):
     write_results(tmp_path, results)
     publish(PICTURES, tmp_path)
     check_picture(tmp_path / "figure.png", least_colours=20)
-
-
-def test_names_are_checked():
-    parse = names_among(("a", "b"))
-    assert (parse("b,a"), parse("none")) == (("b", "a"), ())
-    with pytest.raises(argparse.ArgumentTypeError, match="must be among a, b, got 'c'"):
-        parse("a,c")
