@@ -16,6 +16,12 @@ from layup_jax.metrics.records import RunSummary
 CONFIG = "configs/emulated.py"
 WORKERS = 4
 TITLE = "emulated accelerator"
+SMALL = (  # computation takes little of the cores; the end of a run is set by samples
+    "--config.model.options.width=256",
+    "--config.emulation.forward_seconds=0.004",
+    "--config.emulation.backward_seconds=0.008",
+    "--config.stop.steps=1000000",
+)
 LABELS = {
     "local": "no communication",
     "layup": "LayUp, pairwise",
@@ -40,12 +46,16 @@ class Measured(NamedTuple):
         None if they did not.
       test_accuracy: of the mean model at the end.
       sent_bytes_per_sample: parameters and weights, without protocol messages.
+      worst_worker_accuracy: of the worst worker's own model at the end.
+      consensus_distance: mean over workers of the L2 distance to the mean model, at the end.
     """
 
     samples_per_second: float
     time_to_target_seconds: float | None
     test_accuracy: float | None
     sent_bytes_per_sample: float
+    worst_worker_accuracy: float | None
+    consensus_distance: float | None
 
 
 def measured(summary: RunSummary) -> Measured:
@@ -55,6 +65,8 @@ def measured(summary: RunSummary) -> Measured:
         time_to_target_seconds=summary.time_to_target_seconds,
         test_accuracy=summary.test_accuracy,
         sent_bytes_per_sample=summary.sent_bytes / summary.samples_total,
+        worst_worker_accuracy=min(filter(None, summary.test_accuracy_per_worker), default=None),
+        consensus_distance=summary.consensus_distance,
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from experiments.emulated import (
     CONFIG,
+    SMALL,
     WORKERS,
     Measured,
     measured,
@@ -32,12 +33,6 @@ from experiments.stragglers.plot import MESSAGE_SECONDS, METHODS, PICTURES, SLOW
 _SLOW_RANK = WORKERS - 1
 _SAMPLES = 12_800  # of all workers: 100 steps each where all are alike
 _RUN_SECONDS = 120.0
-_SMALL = (
-    "--config.model.options.width=256",
-    "--config.emulation.forward_seconds=0.004",
-    "--config.emulation.backward_seconds=0.008",
-    "--config.stop.steps=1000000",
-)
 
 Cases = Mapping[str, Mapping[str, Sequence[Measured]]]
 
@@ -117,7 +112,7 @@ def _lateness(seconds: float) -> tuple[str, ...]:
 
 def _run(folder: Path, options: argparse.Namespace, method: str, delays: Sequence[str]) -> Measured:
     end = (f"--config.stop.samples={options.samples}", f"--config.stop.seconds={_RUN_SECONDS}")
-    overrides = [*_SMALL, *end, f"--config.seed={options.seed}", *delays]
+    overrides = [*SMALL, *end, f"--config.seed={options.seed}", *delays]
     summary = train(
         f"{CONFIG}:{method}", overrides, folder=folder, workers=WORKERS, seconds=_RUN_SECONDS
     )

@@ -3,14 +3,16 @@
 from experiments.emulated import Measured
 
 
-def runs(samples_per_second, seconds, accuracy=0.98):
+def runs(samples_per_second, seconds, accuracy=0.98, sent_bytes=100.0):
     """Three rounds, the second on a machine half as fast."""
     return [
         Measured(
             samples_per_second / slow,
             None if seconds is None else seconds * slow,
             accuracy,
-            100.0,
+            sent_bytes,
+            accuracy - 0.01,
+            0.5,
         )
         for slow in (1, 2, 1)
     ]

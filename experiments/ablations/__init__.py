@@ -1,0 +1,1 @@
+"""Each choice of LayUp changed by itself, over slow links: accelerators emulated."""
