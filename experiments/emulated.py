@@ -60,12 +60,13 @@ class Measured(NamedTuple):
 
 def measured(summary: RunSummary) -> Measured:
     """What is kept of a finished run."""
+    own = [each for each in summary.test_accuracy_per_worker if each is not None]
     return Measured(
         samples_per_second=summary.samples_per_second,
         time_to_target_seconds=summary.time_to_target_seconds,
         test_accuracy=summary.test_accuracy,
         sent_bytes_per_sample=summary.sent_bytes / summary.samples_total,
-        worst_worker_accuracy=min(filter(None, summary.test_accuracy_per_worker), default=None),
+        worst_worker_accuracy=min(own, default=None),
         consensus_distance=summary.consensus_distance,
     )
 

@@ -188,9 +188,9 @@ class TransportConfig:
     """
 
     data_plane: str = "auto"
-    wire_dtype: str = "float32"
     share: float | None = None
     sends_in_flight: int = 4
+    wire_dtype: str = "float32"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -47,7 +47,7 @@ def draw(results: Results, figure: Figure) -> None:
     panels[0].invert_yaxis()
     seeds = len(results["seeds"])
     panels[0].set_title(f"{TITLE}, {results['workers']} workers, {seeds} seed{'s' * (seeds > 1)}")
-    panels[1].set_title(f"links of {results['link_mbit']:g} Mbit/s; dotted: default")
+    panels[2].set_title(f"links of {results['link_mbit']:g} Mbit/s; dotted: default")
 
 
 def _draw_panel(axes: Axes, variants: Results, key: str) -> None:

@@ -227,14 +227,15 @@ class Wire:
         return self._mesh.pinned(capture(after._replace(model_state=mixed), state=given))
 
     def _arrived(self, received: Array, mine: _Message) -> _Message:
-        """A message with what rounding took, for a strategy that merges values and not differences.
+        """What came; in bfloat16 with the part that rounding takes from `mine`, where values are merged.
 
-        Nearest to what was sent would be what came. But it lies on bfloat16's grid, and so would every
-        mean pull towards it: where all agree, updates smaller than its spacing would be lost. So it is
-        given the part that rounding takes from `mine`; then what is equal stays equal.
+        Rounded values are multiples of bfloat16's spacing, and each mean with one pulls towards these:
+        where workers agree, updates smaller than the spacing would be lost. With the receiver's own
+        remainder added, what is equal stays equal. Differences to `sent` need none of this.
         """
         came = self._decode(received, mine)
-        if not (self._is_narrow and self._strategy.weighted):
+        merges_values = self._strategy.weighted or self._strategy.asks is Push
+        if not (self._is_narrow and merges_values):
             return came
         rounded = self._decode(self._encode(mine), mine).payload
         payload = jax.tree.map(
