@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -83,7 +83,7 @@ def positive(kind: Callable[[str], T]) -> Callable[[str], T]:
     return parse
 
 
-def names_among(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+def names_among(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
     """A type of arguments: some of these, with commas between them, or `none`."""
 
     def parse(text: str) -> tuple[str, ...]:

@@ -36,9 +36,9 @@ _HEIGHT = 0.2
 def draw(results: Results, figure: Figure) -> None:
     """Speed over no communication, and time to the target, a bar for each rate."""
     speeds, times = figure.subplots(1, 2, sharey=True)
-    rates = [rate for rate in RATES if rate in results["rates"]]
+    rates, methods = _measured(results)
     for group, rate in enumerate(rates):
-        for row, method in enumerate(METHODS):
+        for row, method in enumerate(methods):
             each = results["rates"][rate][method]
             at = row + (group - (len(rates) - 1) / 2) * _HEIGHT
             look = {**BAR_LOOKS[group % len(BAR_LOOKS)], "label": None if row else rate}
@@ -46,7 +46,7 @@ def draw(results: Results, figure: Figure) -> None:
             times.barh(at, each["time_to_target_seconds"] or 0, 0.9 * _HEIGHT, **look)
             if each["time_to_target_seconds"] is None:
                 times.annotate("not reached", (0, at), va="center", fontsize=6, color=INK)
-    speeds.set_yticks(range(len(METHODS)), [LABELS[name] for name in METHODS], fontsize=8)
+    speeds.set_yticks(range(len(methods)), [LABELS[name] for name in methods], fontsize=8)
     speeds.invert_yaxis()
     speeds.set(xlabel="samples/s over no communication", title=f"{TITLE}: speed")
     times.set(xlabel="training time to accuracy 0.97 (s)", title=f"{TITLE}: time to target")
@@ -58,18 +58,24 @@ def draw(results: Results, figure: Figure) -> None:
 
 def table(results: Results) -> str:
     """One row for each method, two columns for each rate, then the three ratios."""
-    rates = [rate for rate in RATES if rate in results["rates"]]
+    rates, methods = _measured(results)
     header = ["method", "period"]
     for rate in rates:
         header += [f"{rate}: over local", "s to 0.97"]
     rows = []
-    for method in METHODS:
+    for method in methods:
         row = [LABELS[method], str(results["periods"].get(method, ""))]
         for rate in rates:
             each = results["rates"][rate][method]
             row += [f"{each['over_local']:.2f}", _seconds(each["time_to_target_seconds"])]
         rows.append(row)
     return f"{markdown(header, rows)}\n\n{brief(results)}"
+
+
+def _measured(results: Results) -> tuple[list[str], list[str]]:
+    """The rates, and the methods."""
+    rates = [rate for rate in RATES if rate in results["rates"]]
+    return rates, [method for method in METHODS if method in results["rates"][HEADLINE]]
 
 
 def brief(results: Results) -> str:

@@ -27,12 +27,13 @@ from experiments.emulated import (
     speed_ratio,
     time_ratio,
 )
-from experiments.harness import Experiment, arguments, main, paired_rounds, train
+from experiments.harness import Experiment, arguments, main, names_among, paired_rounds, train
 from experiments.stragglers.plot import MESSAGE_SECONDS, METHODS, PICTURES, SLOWDOWNS
 
 _SLOW_RANK = WORKERS - 1
 _SAMPLES = 12_800  # of all workers: 100 steps each where all are alike
 _RUN_SECONDS = 120.0
+_NEEDED = ("local", "layup", "ddp")  # for the numbers at the top of results.json
 
 Cases = Mapping[str, Mapping[str, Sequence[Measured]]]
 
@@ -47,7 +48,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
             (kind, value, method): partial(run, method, overrides)
             for kind, cases in (("slow", slow), ("late", late))
             for value, overrides in cases.items()
-            for method in METHODS
+            for method in options.methods
         }
         rounds = paired_rounds(measures, rounds=options.rounds, seed=options.seed)
     slowdowns = {str(value): _of(rounds, "slow", value) for value in slow}
@@ -93,7 +94,7 @@ def _accuracy(runs: Sequence[Measured]) -> float:
 
 
 def _of(rounds: Mapping[Any, Any], kind: str, value: float) -> dict[str, Sequence[Measured]]:
-    return {method: rounds[kind, value, method] for method in METHODS}
+    return {key[2]: runs for key, runs in rounds.items() if key[:2] == (kind, value)}
 
 
 def _slowdown(times: int) -> tuple[str, ...]:
@@ -123,10 +124,22 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     options.samples = 256 if options.smoke else _SAMPLES
     options.slowdowns = SLOWDOWNS
     options.message_seconds = MESSAGE_SECONDS[:1] if options.smoke else MESSAGE_SECONDS
+    options.methods = (*_NEEDED, *(options.methods or (() if options.smoke else METHODS)))
     if options.smoke:
         options.rounds = 1
     return measure(options)
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = arguments("stragglers", __doc__, rounds=2)
+    parser.add_argument(
+        "--methods",
+        type=names_among(METHODS),
+        metavar="A,B",
+        help=f"beside {', '.join(_NEEDED)}; default: all",
+    )
+    return parser
+
+
 if __name__ == "__main__":
-    sys.exit(main(Experiment(arguments("stragglers", __doc__, rounds=2), _measure, PICTURES)))
+    sys.exit(main(Experiment(_parser(), _measure, PICTURES)))

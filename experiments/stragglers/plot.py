@@ -56,7 +56,7 @@ def draw(results: Results, figure: Figure) -> None:
 
 def _draw_lines(axes: Axes, cases: Results) -> None:
     values = sorted(cases, key=float)
-    for index, method in enumerate(METHODS):
+    for index, method in enumerate(_measured(cases)):
         axes.plot(
             [float(value) for value in values],
             [cases[value][method]["over_local"] for value in values],
@@ -82,8 +82,13 @@ def _table(cases: Results, title: str) -> str:
     header = ["method"]
     for value in values:
         header += [f"{title.format(value)}: over local", "s to 0.95", "accuracy"]
-    rows = [[LABELS[method], *_cells(cases, values, method)] for method in METHODS]
+    rows = [[LABELS[method], *_cells(cases, values, method)] for method in _measured(cases)]
     return markdown(header, rows)
+
+
+def _measured(cases: Results) -> list[str]:
+    first = next(iter(cases.values()))
+    return [method for method in METHODS if method in first]
 
 
 def _cells(cases: Results, values: Sequence[str], method: str) -> list[str]:

@@ -22,9 +22,9 @@ from experiments.algorithms.__main__ import Measured, measured, summarise
 from experiments.algorithms.plot import METHODS
 from experiments.harness import (
     Experiment,
-    ExperimentError,
     arguments,
     main,
+    names_among,
     paired_rounds,
     positive,
     train,
@@ -62,6 +62,8 @@ CASES = {
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All cases, one after the other; LayUp over DDP where both were measured."""
+    if options.methods is None:
+        options.methods = COMPARED if options.smoke else tuple(METHODS)
     if options.smoke:
         options.rounds = 1
     cases = {name: measure_case(name, options) for name in options.cases}
@@ -113,24 +115,14 @@ def _run(name: str, method: str, case: Case, folder: Path, seeds: Iterator[int])
     return measured(train(config, overrides, folder=folder, workers=_WORKERS, seconds=case.seconds))
 
 
-def _some(what: str, known: Mapping[str, Any], text: str) -> list[str]:
-    names = list(dict.fromkeys(text.split(",")))
-    for name in names:
-        if name not in known:
-            raise ExperimentError(f"unknown {what} '{name}'; use some of: {','.join(known)}")
-    return names
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = arguments("time_to_accuracy", __doc__, rounds=5)
-    parser.add_argument(
-        "--cases", type=partial(_some, "case", CASES), default=list(CASES), metavar="NAME,..."
-    )
+    parser.add_argument("--cases", type=names_among(CASES), default=tuple(CASES), metavar="A,B")
     parser.add_argument(
         "--methods",
-        type=partial(_some, "method", METHODS),
-        default=list(METHODS),
-        metavar="NAME,...",
+        type=names_among(METHODS),
+        metavar="A,B",
+        help="default: all; in a smoke those that are compared",
     )
     parser.add_argument(
         "--others",

@@ -57,7 +57,7 @@ def test_every_algorithm_has_its_configuration(case):
 
 @pytest.mark.parametrize("option", ["--cases=gpt", "--methods=layup,dpp"])
 def test_unknown_names_are_refused(option):
-    with pytest.raises(ExperimentError, match=r"unknown \w+ '\w+'; use some of: \w+"):
+    with pytest.raises(ExperimentError, match=r"must be among \w+.*, got '\w+'"):
         _options(option)
 
 
