@@ -120,6 +120,14 @@ def read_results(out: Path) -> Results:
         ) from error
 
 
+def earlier(out: Path, *, smoke: bool) -> dict[str, Any]:
+    """What an earlier run into the same folder has measured, if both are smokes or neither is."""
+    if not (out / "results.json").exists():
+        return {}
+    results = dict(read_results(out))
+    return results if results.pop("environment", {}).get("smoke") == smoke else {}
+
+
 def publish(pictures: Pictures, out: Path) -> None:
     """Draws the results in `out`; fills in the README whose results these are."""
     from matplotlib import rc_context

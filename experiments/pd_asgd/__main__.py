@@ -15,7 +15,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from experiments import harness
 from experiments.pd_asgd.bias import Job as BiasJob
 from experiments.pd_asgd.plot import PICTURES
 from experiments.pd_asgd.timing import AUTO, CASES, RATIOS, REFERENCE, Job
-from experiments.report import median_ratio
+from experiments.report import earlier, median_ratio
 from layup_jax.staleness import predicted_delay
 
 DEFAULT = "1:2"
@@ -108,17 +108,24 @@ QUALITIES = {
 
 
 def measure(options: argparse.Namespace) -> Mapping[str, Any]:
-    """Times of all networks, the bias on two runs, and accuracies."""
+    """The parts asked for, beside those that were measured before."""
+    return {
+        **earlier(options.out, smoke=options.smoke),
+        **{key: value for part in options.parts for key, value in _PARTS[part](options).items()},
+    }
+
+
+def _times(options: argparse.Namespace) -> dict[str, Any]:
+    """Of all networks, and the three numbers at the top of results.json."""
     cases = {name: summarise_case(timed(_job(name, options))) for name in CASES}
+    return {**headline(cases[HEADLINE]), "cases": cases}
+
+
+def _bias(options: argparse.Namespace) -> dict[str, Any]:
+    """On two runs."""
     rates = (0.01,) if options.smoke else (0.01, 0.003)
     steps = 10 if options.smoke else BiasJob._field_defaults["steps"]
-    bias = [_biased(BiasJob(rate, steps, options.seed)) for rate in rates]
-    return {
-        **headline(cases[HEADLINE]),
-        "cases": cases,
-        "bias": bias,
-        **{name: _trained(quality, options) for name, quality in QUALITIES.items()},
-    }
+    return {"bias": [_biased(BiasJob(rate, steps, options.seed)) for rate in rates]}
 
 
 def headline(case: Mapping[str, Any]) -> dict[str, float]:
@@ -270,7 +277,8 @@ def _biased(job: BiasJob) -> Any:
     return json.loads(output)
 
 
-def _trained(quality: Quality, options: argparse.Namespace) -> dict[str, Any]:
+def _trained(part: str, options: argparse.Namespace) -> dict[str, Any]:
+    quality = QUALITIES[part]
     names = list(quality.methods)[:2] if options.smoke else list(quality.methods)
     with tempfile.TemporaryDirectory(prefix="layup-pd-asgd-") as folder:
         rounds = harness.paired_rounds(
@@ -281,7 +289,7 @@ def _trained(quality: Quality, options: argparse.Namespace) -> dict[str, Any]:
             rounds=1 if options.smoke else options.seeds,
             seed=options.seed,
         )
-    return {name: summarise_runs(runs, quality.measure) for name, runs in rounds.items()}
+    return {part: {name: summarise_runs(runs, quality.measure) for name, runs in rounds.items()}}
 
 
 def summarise_runs(runs: Sequence[Mapping[str, float]], measure: str) -> dict[str, Any]:
@@ -322,8 +330,22 @@ def _run(quality: Quality, name: str, folder: Path, seeds: Iterator[int]) -> dic
     }
 
 
+_PARTS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "times": _times,
+    "bias": _bias,
+    **{name: partial(_trained, name) for name in QUALITIES},
+}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = harness.arguments("pd_asgd", __doc__, rounds=15)
+    parser.add_argument(
+        "--parts",
+        type=harness.names_among(_PARTS),
+        default=tuple(_PARTS),
+        metavar="A,B",
+        help=f"to measure, of {', '.join(_PARTS)}; others stay as they were; default: all",
+    )
     parser.add_argument(
         "--steps", type=harness.positive(int), metavar="N", help="of a block, default: 30"
     )

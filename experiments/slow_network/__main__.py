@@ -38,7 +38,7 @@ from experiments.harness import (
 from experiments.slow_network.plot import EFFICIENT, HEADLINE, METHODS, PICTURES, RATES
 from layup_jax.virtual_cluster import Cluster, virtual_hosts
 
-PERIODS = (4, 8, 16, 32)
+PERIODS = (4, 8, 16)
 _UNLIMITED = "unlimited"
 _RUN_SECONDS = 120.0  # of training at most; DDP needs most of it at the headline rate
 _OTHER_ROUNDS = 1

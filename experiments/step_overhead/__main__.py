@@ -9,7 +9,6 @@ import argparse
 import json
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 from experiments.harness import (
@@ -19,7 +18,7 @@ from experiments.harness import (
     main,
     run_process,
 )
-from experiments.report import median_ratio, read_results
+from experiments.report import earlier, median_ratio
 from experiments.step_overhead.measure import CASES, Job
 from experiments.step_overhead.plot import PICTURES
 
@@ -36,14 +35,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         job = Job(name, "cores", rounds=options.rounds, seconds=seconds, seed=options.seed)
         found[name] = measure_case(job)
     return {name: found[name] for name in CASES if name in found}
-
-
-def earlier(out: Path, *, smoke: bool) -> dict[str, Any]:
-    """The cases of an earlier run into the same folder, if that was as long or as short as this one."""
-    if not (out / "results.json").exists():
-        return {}
-    results = dict(read_results(out))
-    return results if results.pop("environment", {}).get("smoke") == smoke else {}
 
 
 def measure_case(job: Job) -> dict[str, Any]:

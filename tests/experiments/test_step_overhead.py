@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.report import publish, read_results, write_results
+from experiments.report import earlier, publish, read_results, write_results
 from experiments.step_overhead.__main__ import (
-    earlier,
     summarise,
     summarise_depths,
     summarise_memory,
