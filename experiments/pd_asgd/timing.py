@@ -228,9 +228,10 @@ class Trainer:
 
     def passes(self) -> dict[str, float]:
         """Seconds of a forward and of a backward pass with nothing beside them."""
+        from layup_jax.pipeline.delays import Delays
         from layup_jax.pipeline.ratio import measure_passes
 
-        return measure_passes(self._engine, self._batches[0])._asdict()
+        return measure_passes(self._engine, self._batches[0], Delays())._asdict()
 
     def _store_is_computed(self) -> None:
         """Waits for devices, if there are any."""
