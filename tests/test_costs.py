@@ -72,7 +72,8 @@ def bench():
 @pytest.mark.parametrize(
     ("kind", "laps"),
     [
-        ("interleaved", {"forward": 2, "turn": 1, "backward": 2, "communication": 3}),
+        # The last lap of a forward pass is what an emulated accelerator takes in its last segment.
+        ("interleaved", {"forward": 3, "turn": 1, "backward": 2, "communication": 3}),
         # A whole forward pass is one lap; a backward pass ends with one of its own.
         ("decoupled", {"forward": 1, "backward": 4, "communication": 3}),
         ("shared", {"forward": 1, "backward": 4, "communication": 3}),

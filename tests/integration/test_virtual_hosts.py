@@ -108,9 +108,10 @@ def test_the_script_makes_a_cluster_and_takes_it_away(alone):
 
 
 HOLD = """
-import subprocess, sys
+import signal, subprocess, sys
 from layup_jax.virtual_cluster import virtual_hosts
 from layup_jax.virtual_host import entering
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
 with virtual_hosts(2):
     inside = subprocess.Popen([*entering("layup1"), "sleep", "600"])
     print("up", flush=True)
