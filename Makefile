@@ -4,7 +4,7 @@ bin := .venv/bin
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo check test slow clean
+.PHONY: help env demo check test slow smoke clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -25,6 +25,9 @@ test: check  ## check, then the fast tests, several at a time
 
 slow: env  ## the slow tests
 	$(bin)/python -m pytest -m slow --timeout=900
+
+smoke: env  ## every experiment, small; results are thrown away
+	$(bin)/python -m experiments.reproduce_all --smoke
 
 clean:  ## remove caches and build output; .venv and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
