@@ -8,7 +8,7 @@ computation. A perceptron of 4.3 million parameters on the digits; after the col
 Workers' own models are evaluated, because a mean would itself take the network.
 
 Source: ours; the papers had real accelerators. Hardware: any CPU with two cores.
-Time: 20 s of training without communication. Expected result: test accuracy 0.97 after about 60 steps.
+Time: 20 s of training without communication. Expected result: test accuracy 0.95 after 50 to 60 steps.
 """
 
 from digits import OPTIONS
@@ -32,5 +32,5 @@ def get_config(method="layup"):
     config.stop.steps = 80
     config.evaluation.every_steps = 5
     config.evaluation.model = "own"
-    config.evaluation.target = 0.97
+    config.evaluation.target = 0.95
     return config

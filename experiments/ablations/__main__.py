@@ -21,7 +21,7 @@ from experiments.ablations.plot import DEFAULT, PICTURES, VARIANTS
 from experiments.emulated import (
     CONFIG,
     SMALL,
-    SMALL_TARGET,
+    TARGET,
     WORKERS,
     Measured,
     measured,
@@ -113,7 +113,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         "workers": options.workers,
         "samples": options.samples,
         "link_mbit": LINK_MBIT,
-        "target": SMALL_TARGET,
+        "target": TARGET,
         "seeds": list(range(options.seed, options.seed + options.rounds)),
     }
 

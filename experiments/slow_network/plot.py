@@ -49,7 +49,7 @@ def draw(results: Results, figure: Figure) -> None:
     speeds.set_yticks(range(len(methods)), [LABELS[name] for name in methods], fontsize=8)
     speeds.invert_yaxis()
     speeds.set(xlabel="samples/s over no communication", title=f"{TITLE}: speed")
-    times.set(xlabel="training time to accuracy 0.97 (s)", title=f"{TITLE}: time to target")
+    times.set(xlabel="training time to accuracy 0.95 (s)", title=f"{TITLE}: time to target")
     times.legend(title="links", loc="best")
     for axes in (speeds, times):
         axes.grid(visible=False, axis="y")
@@ -61,7 +61,7 @@ def table(results: Results) -> str:
     rates, methods = _measured(results)
     header = ["method", "period"]
     for rate in rates:
-        header += [f"{rate}: over local", "s to 0.97"]
+        header += [f"{rate}: over local", "s to 0.95"]
     rows = []
     for method in methods:
         row = [LABELS[method], str(results["periods"].get(method, ""))]
