@@ -30,20 +30,21 @@ METHODS = (
     "ddp",
 )
 EFFICIENT = ("co2", "diloco", "local_sgd", "slowmo")
-_HEIGHT = 0.2
+_ROW = 0.8  # of all bars of a method together
 
 
 def draw(results: Results, figure: Figure) -> None:
     """Speed over no communication, and time to the target, a bar for each rate."""
     speeds, times = figure.subplots(1, 2, sharey=True)
     rates, methods = _measured(results)
+    height = _ROW / len(rates)
     for group, rate in enumerate(rates):
         for row, method in enumerate(methods):
             each = results["rates"][rate][method]
-            at = row + (group - (len(rates) - 1) / 2) * _HEIGHT
+            at = row + (group - (len(rates) - 1) / 2) * height
             look = {**BAR_LOOKS[group % len(BAR_LOOKS)], "label": None if row else rate}
-            speeds.barh(at, each["over_local"], 0.9 * _HEIGHT, **look)
-            times.barh(at, each["time_to_target_seconds"] or 0, 0.9 * _HEIGHT, **look)
+            speeds.barh(at, each["over_local"], 0.9 * height, **look)
+            times.barh(at, each["time_to_target_seconds"] or 0, 0.9 * height, **look)
             if each["time_to_target_seconds"] is None:
                 times.annotate("not reached", (0, at), va="center", fontsize=6, color=INK)
     speeds.set_yticks(range(len(methods)), [LABELS[name] for name in methods], fontsize=8)
