@@ -6,7 +6,7 @@ Of a quarter of the published width: images are 8 x 8; to train they are moved b
 Source: arXiv 1512.03385 for the network; the algorithms as in digits.py.
 Hardware: any CPU with two cores.
 Time: about a minute of training for 4 workers on two cores, two minutes with start-up.
-Expected result: test accuracy of the mean model 0.985 to 0.997; see experiments/batch_statistics.
+Expected result: test accuracy of the mean model 0.97 to 0.99; see experiments/batch_statistics.
 """
 
 from digits import OPTIONS
