@@ -144,10 +144,11 @@ def summarise_case(measured: Mapping[str, Any]) -> dict[str, Any]:
     blocks = measured["blocks"]
     rows = {name: _row(name, measured) for name in blocks}
     layer = {ratio: _seconds(blocks[f"{ratio} layer"]) for ratio in (*RATIOS, AUTO)}
+    best = min(RATIOS, key=lambda ratio: statistics.median(layer[ratio]))
     return {
         "backward_over_forward": rows["1:1 layer"]["beta"],
-        "best_ratio": _best(layer),
-        "auto_over_best": auto_over_best(layer),
+        "best_ratio": best,
+        "auto_over_best": median_ratio(layer[best], layer[AUTO]),
         "auto": measured["reasons"][f"{AUTO} layer"],
         **{
             name: measured[name]
@@ -162,28 +163,6 @@ def summarise_case(measured: Mapping[str, Any]) -> dict[str, Any]:
         },
         "schedules": rows,
     }
-
-
-def _best(seconds: Mapping[str, Sequence[float]]) -> str:
-    return min(RATIOS, key=lambda ratio: statistics.median(seconds[ratio]))
-
-
-def auto_over_best(seconds: Mapping[str, Sequence[float]]) -> float:
-    """Speed of "auto" over that of the best fixed ratio; the median over rounds.
-
-    Which one is best is decided by the other rounds: by all of them it would be the one whose noise was
-    luckiest, which nobody could have chosen before.
-    """
-    over = []
-    for turn, auto in enumerate(seconds[AUTO]):
-        best = _best({ratio: _without(turn, each) for ratio, each in seconds.items()})
-        over.append(seconds[best][turn] / auto)
-    return statistics.median(over)
-
-
-def _without(turn: int, values: Sequence[float]) -> Sequence[float]:
-    """All but one, if there are others."""
-    return [*values[:turn], *values[turn + 1 :]] or values
 
 
 def _seconds(blocks: Sequence[Mapping[str, float]]) -> list[float]:

@@ -86,8 +86,8 @@ def brief(results: Results) -> str:
         f"At {HEADLINE}, with an emulated accelerator: LayUp's samples/s over no communication "
         f"{results['layup_over_local']:.2f}; in time to the target over DDP "
         f"{_times(results['layup_over_ddp'])}, over the best of CO2, DiLoCo, LocalSGD and SlowMo, each "
-        f"with its tuned period, {_times(results['layup_over_best_communication_efficient'])} "
-        f"(medians of {rounds} paired round{'s' * (rounds > 1)})."
+        f"with the best period tried, {_times(results['layup_over_best_communication_efficient'])} "
+        f"(medians of {rounds} paired round{'s' * (rounds > 1)}, one seed)."
     )
 
 

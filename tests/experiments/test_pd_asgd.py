@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.pd_asgd.__main__ import auto_over_best, headline, summarise_case, summarise_runs
+from experiments.pd_asgd.__main__ import headline, summarise_case, summarise_runs
 from experiments.pd_asgd.plot import PICTURES
 from experiments.pd_asgd.timing import AUTO, PARTITIONS, RATIOS, REFERENCE
 from experiments.report import publish, write_results
@@ -69,17 +69,6 @@ def test_numbers_of_a_case(printed):
     assert top["decoupled_over_interleaved"] == pytest.approx(2.0)
     assert top["staleness_measured_over_predicted"] == pytest.approx(1.125)
     assert top["auto_over_best"] == pytest.approx(1.0)
-
-
-def test_the_best_ratio_of_a_round_is_that_of_the_others():
-    """Each ratio is lucky once; the best of the three in hindsight would be 1.25 times as fast."""
-    lucky = {
-        ratio: [0.8 if turn == at else 1.0 for turn in range(3)] for at, ratio in enumerate(RATIOS)
-    }
-    assert auto_over_best({**lucky, AUTO: [1.0, 1.0, 1.0]}) == pytest.approx(1.0)
-    assert auto_over_best({key: [1.0 + (key == AUTO)] for key in (*RATIOS, AUTO)}) == pytest.approx(
-        0.5
-    )
 
 
 def test_accuracies():
