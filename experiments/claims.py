@@ -178,7 +178,7 @@ CLAIMS = (
         "up to 27 % faster than comparable communication-efficient algorithms",
         "slow_network",
         _ratio("layup_over_best_communication_efficient", 1.27),
-        "against the best of LocalSGD, SlowMo, CO2 and DiLoCo, each at the best of three periods; one seed",
+        "against the best of LocalSGD, SlowMo, CO2 and DiLoCo, each at the best of 3 periods; one seed",
     ),
     Claim(
         _LAYUP,
