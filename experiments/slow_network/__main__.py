@@ -3,16 +3,18 @@
     python -m experiments.slow_network --out experiments/slow_network/results
 
 Each run is `layup train --config=configs/emulated.py:NAME --hosts=virtual`. Periods of the methods that
-average now and then are first tuned at the headline rate. Needs root on Linux.
+average now and then are first tuned at the headline rate, with a seed of its own; then a round is one
+seed of all methods. Needs root on Linux.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,7 +40,7 @@ from experiments.harness import (
 from experiments.slow_network.plot import EFFICIENT, HEADLINE, METHODS, PICTURES, RATES
 from layup_jax.virtual_cluster import Cluster, virtual_hosts
 
-PERIODS = (4, 8, 16)
+PERIODS = (4, 8, 16, 32)
 _UNLIMITED = "unlimited"
 _RUN_SECONDS = 120.0  # of training at most; DDP needs most of it at the headline rate
 _OTHER_ROUNDS = 1
@@ -53,19 +55,17 @@ class Run(NamedTuple):
     Attributes:
       folder: of what they write and have compiled.
       seconds: of training at most.
-      seed: of the first round.
     """
 
     folder: Path
     seconds: float
-    seed: int
 
-    def __call__(self, method: str, *more: str) -> Measured:
+    def __call__(self, method: str, seed: int, *more: str) -> Measured:
         """Trains one method over the links as they are."""
         overrides = [
             "--hosts=virtual",
             f"--config.stop.seconds={self.seconds}",
-            f"--config.seed={self.seed}",
+            f"--config.seed={seed}",
             *more,
         ]
         summary = train(
@@ -84,9 +84,9 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         tempfile.TemporaryDirectory(prefix="layup-slow-network-") as folder,
         virtual_hosts(WORKERS) as cluster,
     ):
-        run = Run(Path(folder), options.seconds, options.seed)
+        run = Run(Path(folder), options.seconds)
         cluster.limit(HEADLINE)
-        tried = tune(run, options.periods)
+        tried = tune(run, options.periods, options.seed)
         periods = {method: best_period(runs) for method, runs in tried.items()}
         rates = {rate: _at_rate(cluster, rate, run, periods, options) for rate in options.rates}
     return {
@@ -99,13 +99,16 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         "rates": {rate: summarise(rounds) for rate, rounds in rates.items()},
         "workers": WORKERS,
         "run_seconds": options.seconds,
+        "seeds": list(range(options.seed + 1, options.seed + 1 + options.rounds)),
     }
 
 
-def tune(run: Callable[..., Measured], periods: Sequence[int]) -> dict[str, dict[int, Measured]]:
+def tune(
+    run: Callable[..., Measured], periods: Sequence[int], seed: int
+) -> dict[str, dict[int, Measured]]:
     """One run of each method that has a period with each of these, at the present rate."""
     return {
-        method: {period: run(method, *_period(period)) for period in periods}
+        method: {period: run(method, seed, *_period(period)) for period in periods}
         for method in EFFICIENT
     }
 
@@ -147,10 +150,20 @@ def _at_rate(
     sys.stderr.write(f"links: {rate}\n")
     rounds = options.rounds if rate == HEADLINE else min(options.rounds, _OTHER_ROUNDS)
     measures = {
-        method: partial(run, method, *(_period(periods[method]) if method in periods else ()))
+        method: partial(
+            _next,
+            run,
+            method,
+            _period(periods[method]) if method in periods else (),
+            itertools.count(options.seed + 1),
+        )
         for method in options.methods
     }
     return paired_rounds(measures, rounds=rounds, seed=options.seed)
+
+
+def _next(run: Run, method: str, more: Sequence[str], seeds: Iterator[int]) -> Measured:
+    return run(method, next(seeds), *more)
 
 
 def _period(steps: int) -> tuple[str, ...]:

@@ -3,16 +3,17 @@
     python -m experiments.stragglers --out experiments/stragglers/results
 
 Each run is `layup train --config=configs/emulated.py:NAME` with a smaller network, so that computation
-takes little of the cores; all runs train on the same number of samples.
+takes little of the cores; all runs train on the same number of samples; a round is one seed of all.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         slow = {value: _slowdown(value) for value in options.slowdowns}
         late = {value: _lateness(value) for value in options.message_seconds if value}
         measures = {
-            (kind, value, method): partial(run, method, overrides)
+            (kind, value, method): partial(run, method, overrides, itertools.count(options.seed))
             for kind, cases in (("slow", slow), ("late", late))
             for value, overrides in cases.items()
             for method in options.methods
@@ -60,6 +61,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         "message_seconds": summarise(lateness, "0"),
         "workers": WORKERS,
         "samples": options.samples,
+        "seeds": list(range(options.seed, options.seed + options.rounds)),
     }
 
 
@@ -111,9 +113,15 @@ def _lateness(seconds: float) -> tuple[str, ...]:
     )
 
 
-def _run(folder: Path, options: argparse.Namespace, method: str, delays: Sequence[str]) -> Measured:
+def _run(
+    folder: Path,
+    options: argparse.Namespace,
+    method: str,
+    delays: Sequence[str],
+    seeds: Iterator[int],
+) -> Measured:
     end = (f"--config.stop.samples={options.samples}", f"--config.stop.seconds={_RUN_SECONDS}")
-    overrides = [*SMALL, *end, f"--config.seed={options.seed}", *delays]
+    overrides = [*SMALL, *end, f"--config.seed={next(seeds)}", *delays]
     summary = train(
         f"{CONFIG}:{method}", overrides, folder=folder, workers=WORKERS, seconds=_RUN_SECONDS
     )
