@@ -203,9 +203,8 @@ def train_under_mpi(
       LayupError: one sentence on the rank that failed; PeerFailedError on the others.
     """
     place = local_place()
-    threaded = configured_schedule(config).name != "interleaved"
     devices = devices_of_worker(config)
-    host = prepare_host(config.host.bind, *place, one_heap=threaded, devices=devices)
+    host = prepare_host(config.host.bind, *place, devices=devices)
     from layup_jax.transport.mpi import MpiTransport
 
     config = _resolved(config, host)

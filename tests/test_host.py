@@ -74,7 +74,7 @@ def test_workers_get_gpus_of_their_own_or_take_turns():
 def test_a_worker_beside_others_sees_its_gpu_only(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
     monkeypatch.setattr(host, "jax_platform", lambda: "gpu")
-    monkeypatch.setattr(host, "_tune_malloc", lambda one_heap: True)
+    monkeypatch.setattr(host, "_tune_malloc", lambda: True)
     assert prepare_host("auto", 0, 1).gpus is None
     assert visible_gpus() == ["GPU-a", "GPU-b"]
     assert prepare_host("auto", 1, 2).gpus == ("GPU-b",)

@@ -12,7 +12,7 @@ The second is for what jax.checkpoint adds to all that it keeps: see `without_ro
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import jax
@@ -23,20 +23,32 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 CHEAP = frozenset(
     """abs add and broadcast_in_dim convert_element_type copy div eq expand_dims ge gt integer_pow
-    is_finite le lt max min mul ne neg not or reshape rsqrt select_n sign sqrt square squeeze
+    iota is_finite le lt max min mul ne neg not or reshape rsqrt select_n sign sqrt square squeeze
     stop_gradient sub transpose""".split()  # noqa: SIM905  # a word list reads better
 )
 
+_CALLS = {"custom_jvp_call": "call_jaxpr", "jit": "jaxpr"}  # and what names the called function
+
 
 def without_cheap_residuals(function: F) -> F:
-    """The same function, whose VJP closure keeps no result of an operation in `CHEAP`."""
+    """The same function, whose VJP closure keeps no result of an operation in `CHEAP`.
 
-    def is_kept(primitive: Any, *_: Any, **__: Any) -> bool:
-        return primitive.name not in CHEAP
+    Nor that of a call, as of jax.nn.relu, of nothing else.
+    """
+
+    def is_kept(primitive: Any, *_: Any, **params: Any) -> bool:
+        return not _is_cheap(primitive, params)
 
     # Forward and backward are compiled apart, so there is nothing to protect from common
     # subexpression elimination.
     return jax.checkpoint(function, policy=is_kept, prevent_cse=False)  # pyright: ignore
+
+
+def _is_cheap(primitive: core.Primitive, params: Mapping[str, Any]) -> bool:
+    if primitive.name not in _CALLS:
+        return primitive.name in CHEAP
+    called = params[_CALLS[primitive.name]]
+    return all(_is_cheap(each.primitive, each.params) for each in called.eqns)
 
 
 def without_rounding(function: F) -> F:

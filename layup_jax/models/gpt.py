@@ -12,13 +12,13 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from layup_jax.errors import ConfigError
+from layup_jax.models.attention import self_attention
 from layup_jax.models.layers import LayeredModel
-from layup_jax.models.linear import Linear, by_rows
+from layup_jax.models.linear import Linear, by_rows, kept
 from layup_jax.models.options import check_choice, check_sizes
 from layup_jax.types import Array
 
@@ -83,13 +83,8 @@ class Attention(nnx.Module):
 
     def __call__(self, inputs: Array) -> Array:
         """(batch, length, width) -> the same."""
-        batch, length, width = inputs.shape
-        split = (batch, length, self.heads, width // self.heads)
-        query, key, value = (
-            part.reshape(split) for part in jnp.split(self.inputs(inputs), 3, axis=-1)
-        )
-        mixed = jax.nn.dot_product_attention(query, key, value, is_causal=True)
-        outputs = self.outputs(mixed.reshape(inputs.shape))
+        mixed = self_attention(self.inputs(inputs), heads=self.heads, causal=True)
+        outputs = self.outputs(mixed)
         return outputs if self.dropout is None else self.dropout(outputs)
 
 
@@ -121,7 +116,7 @@ class Block(nnx.Module):
 
     def __call__(self, inputs: Array) -> Array:
         """(batch, length, width) -> the same."""
-        outputs = inputs + self.attention(self.norm1(inputs))
+        outputs = kept(inputs + self.attention(self.norm1(inputs)))
         return outputs + self.perceptron(self.norm2(outputs))
 
 

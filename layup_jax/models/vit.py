@@ -8,16 +8,16 @@ image -> PatchEmbedding -> EncoderBlock -> ... -> EncoderBlock -> Head
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 from flax import nnx
 
 from layup_jax.errors import ConfigError
+from layup_jax.models.attention import self_attention
 from layup_jax.models.initializers import LECUN_NORMAL, SMALL_NORMAL
 from layup_jax.models.layers import LayeredModel
-from layup_jax.models.linear import Linear
+from layup_jax.models.linear import Linear, kept
 from layup_jax.models.options import check_sizes
 from layup_jax.types import Array
 
@@ -77,11 +77,8 @@ class SelfAttention(nnx.Module):
 
     def __call__(self, tokens: Array) -> Array:
         """(batch, tokens, features) -> the same shape."""
-        shape = (*tokens.shape[:2], 3, self.heads, tokens.shape[2] // self.heads)
-        queries, keys, values = jnp.unstack(self.inputs(tokens).reshape(shape), axis=2)
-        scores = jnp.einsum("bqhf,bkhf->bhqk", queries, keys) / math.sqrt(shape[-1])
-        attended = jnp.einsum("bhqk,bkhf->bqhf", nnx.softmax(scores), values)
-        return self.outputs(attended.reshape(tokens.shape))
+        mixed = self_attention(self.inputs(tokens), heads=self.heads, causal=False)
+        return self.outputs(mixed)
 
 
 class EncoderBlock(nnx.Module):
@@ -101,7 +98,7 @@ class EncoderBlock(nnx.Module):
 
     def __call__(self, tokens: Array) -> Array:
         """(batch, tokens, features) -> the same shape."""
-        tokens = tokens + self._dropped(self.attention(self.norm1(tokens)))
+        tokens = kept(tokens + self._dropped(self.attention(self.norm1(tokens))))
         hidden = nnx.gelu(self.linear1(self.norm2(tokens)), approximate=False)
         return tokens + self._dropped(self.linear2(self._dropped(hidden)))
 

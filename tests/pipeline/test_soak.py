@@ -16,7 +16,7 @@ import tiny
 from schedules import Bench, decoupled
 from layup_jax.engine.engine import Engine
 from layup_jax.host import prepare_host
-prepare_host("none", 0, 1, one_heap=True)
+prepare_host("none", 0, 1)
 import jax, optax
 from layup_jax.models import mlp
 from layup_jax.pauses import Pauses
