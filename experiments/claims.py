@@ -81,23 +81,25 @@ def _late_messages(results: Results) -> Found:
         / cases["0"][method]["samples_per_second"]
         for method in ("layup", "ddp")
     }
-    accuracy = cases["0"]["layup"]["test_accuracy"] - cases[worst]["layup"]["test_accuracy"]
+    change = cases[worst]["layup"]["test_accuracy"] - cases["0"]["layup"]["test_accuracy"]
     text = (
         f"messages {worst} s late: LayUp keeps {kept['layup']:.2f} of its samples/s (DDP "
-        f"{kept['ddp']:.2f}) and loses {accuracy:.4f} of accuracy"
+        f"{kept['ddp']:.2f}), its accuracy changes by {change:+.4f}"
     )
-    return _checked(text, kept["layup"] >= 0.95 and accuracy <= 0.01)
+    return _checked(text, kept["layup"] >= 0.95 and change >= -0.01)
 
 
 def _delayed_pd_asgd(results: Results) -> Found:
     slow, plain = results["slowdowns"]["8"], results["slowdowns"]["1"]
-    times = [slow[method]["time_to_target_seconds"] for method in ("pd_asgd", "ddp")]
-    if None in times:
-        return _NOT_REACHED
-    loss = plain["pd_asgd"]["test_accuracy"] - slow["pd_asgd"]["test_accuracy"]
-    ratio = times[1] / times[0]
-    text = f"one worker 8 times slower: {ratio:.2f} times as fast, {loss:.4f} of accuracy lost"
-    return _judged(text, ratio, 5.95) if loss <= 0.025 else Found(text, "no")
+    ratio = slow["pd_asgd"]["samples_per_second"] / slow["ddp"]["samples_per_second"]
+    lost, before = (
+        case["ddp"]["test_accuracy"] - case["pd_asgd"]["test_accuracy"] for case in (slow, plain)
+    )
+    text = (
+        f"one worker 8 times slower: {ratio:.1f} times the samples/s; accuracy after as many samples "
+        f"{lost:.4f} below DDP's ({before:.4f} with no worker slow)"
+    )
+    return _checked(text, ratio >= 5.95 and lost <= 0.025)
 
 
 def _mfu(first: str, second: str, claimed: float) -> Callable[[Results], Found]:
@@ -221,7 +223,7 @@ CLAIMS = (
         "up to 5.95 times as fast as synchronous training under delays, accuracy within 2.5 %",
         "stragglers",
         _delayed_pd_asgd,
-        "time to an accuracy, accelerators emulated",
+        "accelerators emulated; a factor of two comes from passes that overlap, not from the delay",
     ),
     Claim(
         _PD_ASGD,

@@ -56,6 +56,7 @@ def draw(results: Results, figure: Figure) -> None:
 
 def _draw_lines(axes: Axes, cases: Results) -> None:
     values = sorted(cases, key=float)
+    axes.set_xticks([float(value) for value in values], values)
     for index, method in enumerate(_measured(cases)):
         axes.plot(
             [float(value) for value in values],
@@ -108,12 +109,13 @@ def brief(results: Results) -> str:
     """The four numbers."""
     faster = results["layup_over_ddp_at_8x"]
     times = "an unknown number of" if faster is None else f"{faster:.1f}"
+    loss = results["accuracy_loss"]
     return (
         "With an emulated accelerator. One worker 4 times slower: LayUp does "
         f"{results['layup_over_local']:.2f} of the samples a second that three workers and a quarter do "
         f"without communication, DDP {results['ddp_over_local']:.2f} of what four do; LayUp's accuracy "
-        f"is lower by {results['accuracy_loss']:.4f} than without a straggler. With one 8 times slower "
-        f"LayUp reaches the target {times} times as fast as DDP."
+        f"is {'lower' if loss > 0 else 'higher'} by {abs(loss):.4f} than without. With one 8 times "
+        f"slower LayUp reaches the target {times} times as fast as DDP."
     )
 
 
