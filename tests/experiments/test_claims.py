@@ -53,7 +53,8 @@ def test_delays(tmp_path, environment):
     by_text = {row[1]: row for row in rows(tmp_path)}
     late = by_text["robust when communication is delayed"]
     assert late[2] == (
-        "messages 0.2 s late: LayUp keeps 1.00 of its samples/s (DDP 0.20), its accuracy changes by +0.0000"
+        "messages 0.2 s late: LayUp keeps 1.00 of its samples/s (DDP 0.20), its accuracy changes by "
+        "+0.0000"
     )
     slow = next(row for text, row in by_text.items() if "5.95" in text)
     assert (slow[2].split(":")[1].split(";")[0].strip(), slow[5]) == (
