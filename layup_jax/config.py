@@ -1,23 +1,18 @@
 """The configuration of a run: frozen records, made from an ml_collections ConfigDict and checked.
 
-    config = default_config()                   # a ConfigDict, in configs/*.py
-    config.strategy.mixing = "push_sum"
-    run = validated(config)                     # a RunConfig, or one sentence about what is wrong
-
-This module alone knows ml_collections, and imports it only when asked for a ConfigDict.
+config = default_config()                   # a ConfigDict, in configs/*.py
+config.strategy.mixing = "push_sum"
+run = validated(config)                     # a RunConfig, or one sentence about what is wrong
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import types
-import typing
 from collections.abc import Mapping
 from typing import Any
 
 from layup_jax.config_checks import check
-from layup_jax.errors import ConfigError, nearest
+from layup_jax.config_values import config_dict, record_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -361,26 +356,7 @@ def default_config():
     Returns:
       An ml_collections.ConfigDict; keys that can be None take a value of their type by override.
     """
-    from ml_collections import ConfigDict, config_dict
-
-    def placeholders(record_type: type) -> dict[str, Any]:
-        hints = typing.get_type_hints(record_type)
-        values = {}
-        for field in dataclasses.fields(record_type):
-            hint = hints[field.name]
-            default = _default(field)
-            if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-                values[field.name] = placeholders(hint)
-            elif default is None:
-                kind = next(each for each in typing.get_args(hint) if each is not type(None))
-                values[field.name] = config_dict.placeholder(kind)
-            elif isinstance(hint, types.UnionType):  # a ConfigDict would keep the default's type
-                values[field.name] = config_dict.FieldReference(default, field_type=object)
-            else:
-                values[field.name] = default
-        return values
-
-    return ConfigDict(placeholders(RunConfig), convert_dict=True)
+    return config_dict(RunConfig)
 
 
 def validated(config: Mapping[str, Any]) -> RunConfig:
@@ -395,7 +371,7 @@ def validated(config: Mapping[str, Any]) -> RunConfig:
     Raises:
       ConfigError: unknown key, wrong type, value out of range, or values that do not go together.
     """
-    record = _record(RunConfig, config, "")
+    record = record_of(RunConfig, config)
     check(record)
     return record
 
@@ -403,61 +379,3 @@ def validated(config: Mapping[str, Any]) -> RunConfig:
 def to_dict(record: RunConfig) -> dict[str, Any]:
     """The inverse of `validated`: nested dicts of plain values, fit for JSON."""
     return dataclasses.asdict(record)
-
-
-def _default(field: dataclasses.Field) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _record(record_type: type, values: Any, prefix: str) -> Any:
-    if not isinstance(values, Mapping) and not hasattr(values, "items"):
-        raise ConfigError(
-            f"config.{prefix.rstrip('.')} must be a group of keys, got {values!r}; "
-            f"set config.{prefix}<key> instead"
-        )
-    hints = typing.get_type_hints(record_type)
-    given = {}
-    for key, value in values.items():
-        if key not in hints:
-            raise ConfigError(f"unknown key config.{prefix}{key}; {nearest(key, hints)}")
-        if dataclasses.is_dataclass(hints[key]):
-            given[key] = _record(hints[key], value, f"{prefix}{key}.")
-        else:
-            given[key] = _typed(hints[key], value, prefix + key)
-    return record_type(**given)
-
-
-def _typed(hint: Any, value: Any, path: str) -> Any:
-    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for kind in kinds:
-        origin = typing.get_origin(kind) or kind
-        if origin is Mapping:
-            items = getattr(value, "items", None)  # a ConfigDict is no Mapping
-            if callable(items):
-                return dict(items())  # pyright: ignore[reportArgumentType, reportCallIssue]
-        elif origin is tuple:
-            items = _items(typing.get_args(kind)[0], value)
-            if items is not None:
-                return items
-        elif origin is float and type(value) in (int, float):
-            if not math.isfinite(value):
-                raise ConfigError(f"config.{path} must be finite, got {value}; change its value")
-            return float(value)
-        elif type(value) is origin:
-            return value
-    wanted = " or ".join(getattr(kind, "__name__", str(kind)) for kind in kinds)
-    raise ConfigError(
-        f"config.{path} must be {wanted.replace('NoneType', 'None')}, "
-        f"got {value!r} of type {type(value).__name__}; change its value"
-    )
-
-
-def _items(kind: type, value: Any) -> tuple[Any, ...] | None:
-    """A tuple of numbers, also from a list or from one number; None if it is none."""
-    allowed = (int, float) if kind is float else (kind,)
-    items = value if isinstance(value, list | tuple) else (value,)
-    if any(type(item) not in allowed for item in items):
-        return None
-    return tuple(kind(item) for item in items)

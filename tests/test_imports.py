@@ -21,6 +21,7 @@ LEVELS = (
         "pauses",
         "config",
         "config_checks",
+        "config_values",
         "host",
         "peaks",
         "hardware",
@@ -63,7 +64,11 @@ LEVELS = (
     },
 )
 # Pure numerics: these know no other package than the four of `NUMERICS`.
-PURE = LEVELS[1] | {"engine", "strategies", "store"} | (LEVELS[0] - {"config", "config_checks"})
+PURE = (
+    LEVELS[1]
+    | {"engine", "strategies", "store"}
+    | (LEVELS[0] - {"config", "config_checks", "config_values"})
+)
 NUMERICS = {"jax", "numpy", "optax", "flax"}
 HOMES = {
     "mpi4py": {"transport/mpi.py", "transport/mpi4jax_plane.py", "cli.py", "doctor.py"},
@@ -84,7 +89,7 @@ HOMES = {
         "listing.py",
     },
     "tensorboardX": {"metrics/tensorboard.py"},
-    "ml_collections": {"config.py"},
+    "ml_collections": {"config_values.py"},
     "tensorflow": set(),
     "absl": set(),
     "hypothesis": set(),
