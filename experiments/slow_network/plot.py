@@ -87,7 +87,7 @@ def brief(results: Results) -> str:
         f"{results['layup_over_local']:.2f}; in time to the target over DDP "
         f"{_times(results['layup_over_ddp'])}, over the best of CO2, DiLoCo, LocalSGD and SlowMo, each "
         f"with the best period tried, {_times(results['layup_over_best_communication_efficient'])} "
-        f"(medians of {rounds} paired round{'s' * (rounds > 1)}, one seed)."
+        f"(medians of {rounds} paired round{'s' * (rounds > 1)}, each with a seed of its own)."
     )
 
 
