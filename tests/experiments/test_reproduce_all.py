@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from experiments import reproduce_all
+from layup_jax.errors import LayupError
 
 
 @pytest.fixture
@@ -44,6 +45,17 @@ def test_a_failure_does_not_keep_others_from_running(started, capsys):
     assert reproduce_all.main(["--smoke", "--only=stragglers,algorithms"]) == 1
     assert len(started) == 2
     assert "stragglers: failed with status 3" in capsys.readouterr().out
+
+
+def test_what_the_machine_cannot_do_is_left_out_and_said(started, monkeypatch, capsys):
+    def check_possible():
+        raise LayupError("virtual hosts need root; use sudo")
+
+    monkeypatch.setitem(reproduce_all._NEEDS, "slow_network", check_possible)
+    assert reproduce_all.main(["--smoke", "--only=slow_network,algorithms"]) == 0
+    assert len(started) == 1
+    said = capsys.readouterr().out
+    assert "slow_network: left out: virtual hosts need root; use sudo" in said
 
 
 def test_an_unknown_experiment_is_refused(started, capsys):
