@@ -34,7 +34,7 @@ class Costs(NamedTuple):
     Attributes:
       flops: that the model needs for `samples`; None if they cannot be counted.
       samples: of a batch.
-      update_share: of the processor time of a step, taken by its updates; None where it was not measured.
+      update_share: of the time of a step, taken by its updates; None where it was not measured.
       turned_share: of all parameters, in the last segment.
     """
 
@@ -44,7 +44,9 @@ class Costs(NamedTuple):
     turned_share: float
 
 
-def measure_costs(task: Task, engine: Engine, pipeline: Pipeline, work: Work) -> Costs:
+def measure_costs(
+    task: Task, engine: Engine, pipeline: Pipeline, work: Work, *, asleep_seconds: float = 0.0
+) -> Costs:
     """Counts operations and, where time will be split, takes a few steps.
 
     Args:
@@ -52,12 +54,15 @@ def measure_costs(task: Task, engine: Engine, pipeline: Pipeline, work: Work) ->
       engine: of the run.
       pipeline: warmed up.
       work: as in training; the store is changed.
+      asleep_seconds: of a step while training, on an emulated accelerator.
     """
     sizes = [num_parameters(segment.init()[0]) for segment in engine.segments]
     return Costs(
         flops=step_flops(task.model, task.loss, work.batch),
         samples=work.samples,
-        update_share=_update_share(engine, pipeline, work) if is_synchronous() else None,
+        update_share=(
+            _update_share(engine, pipeline, work, asleep_seconds) if is_synchronous() else None
+        ),
         turned_share=sizes[-1] / max(sum(sizes), 1),
     )
 
@@ -93,8 +98,8 @@ def split(spent: Mapping[str, float], costs: Costs, steps: int) -> dict[str, flo
     return {cause: each / max(steps, 1) for cause, each in seconds.items()}
 
 
-def _update_share(engine: Engine, pipeline: Pipeline, work: Work) -> float:
-    return min(1.0, measure_update(engine) / _step_seconds(pipeline, work))
+def _update_share(engine: Engine, pipeline: Pipeline, work: Work, asleep_seconds: float) -> float:
+    return min(1.0, measure_update(engine) / (_step_seconds(pipeline, work) + asleep_seconds))
 
 
 def _step_seconds(pipeline: Pipeline, work: Work) -> float:

@@ -228,7 +228,10 @@ class Worker:
         devices = self._engine.mesh.devices or [local[each] for each in self._schedule.devices]
         self._hardware = own_hardware(devices, self._config.compute_dtype)
         if self._transport.rank == 0:
-            costs = measure_costs(self._task, self._engine, self._pipeline, work)
+            asleep = configured_delays(self._config, 0, self._engine.segments).emulated.seconds
+            costs = measure_costs(
+                self._task, self._engine, self._pipeline, work, asleep_seconds=asleep
+            )
             # Of partial gradients nobody counts how much was differentiated.
             self._costs = costs._replace(flops=None) if self._schedule.is_partial else costs
 

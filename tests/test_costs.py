@@ -119,3 +119,12 @@ def test_costs_of_a_step(monkeypatch, bench, synchronous):
     if synchronous:
         assert 0 < measured.update_share <= 1
     assert told == []
+
+
+def test_updates_are_a_small_part_of_a_step_that_sleeps(monkeypatch, bench):
+    task, parts, _ = bench
+    monkeypatch.setattr(costs, "is_synchronous", lambda: True)
+    pipeline, work = Interleaved(parts), Work(tiny.features(), Moment(0, 0, 0))
+    pipeline.warm_up(work)
+    measured = measure_costs(task, parts.engine, pipeline, work, asleep_seconds=1000.0)
+    assert 0 < measured.update_share < 0.01

@@ -51,8 +51,8 @@ def _result(rank, **changes):
     return record._replace(**changes)
 
 
-def _summary(*results, algorithm="layup", model="mean"):
-    config = validated({"strategy": {"name": algorithm}, "evaluation": {"model": model}})
+def _summary(*results, algorithm="layup", model="mean", **groups):
+    config = validated({"strategy": {"name": algorithm}, "evaluation": {"model": model}} | groups)
     strategy = make_strategy(Setup(config.strategy, optax.sgd(0.1), len(results)))
     return summarise(
         config,
@@ -143,6 +143,12 @@ def test_mfu_is_absent_where_the_hardware_or_the_model_is_not_known():
     )
     plain = _summary(_result(0))
     assert (plain.step_flops, plain.mfu, plain.time_split) == (None, None, None)
+
+
+def test_an_emulated_accelerator_has_no_mfu():
+    summary = _summary(_profiled(0), _profiled(1), emulation={"forward_seconds": 0.1})
+    assert (summary.step_flops, summary.mfu) == (None, None)
+    assert summary.time_split is not None
 
 
 def test_time_is_split_by_cause_as_a_mean_over_workers():

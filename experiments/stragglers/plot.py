@@ -114,7 +114,7 @@ def brief(results: Results) -> str:
         "With an emulated accelerator. One worker 4 times slower: LayUp does "
         f"{results['layup_over_local']:.2f} of the samples a second that three workers and a quarter do "
         f"without communication, DDP {results['ddp_over_local']:.2f} of what four do; LayUp's accuracy "
-        f"is {'lower' if loss > 0 else 'higher'} by {abs(loss):.4f} than without. With one 8 times "
+        f"is {'lower' if loss > 0 else 'higher'} by {abs(loss):.4f} than without one. If it is 8 times "
         f"slower LayUp reaches the target {times} times as fast as DDP."
     )
 

@@ -56,7 +56,7 @@ class Case(NamedTuple):
 
 CASES = {
     "digits_resnet": Case((), 400, 0.97, 50, 600.0),
-    "stdlib_gpt": Case(("--config.optimizer.warmup_steps=20",), 200, 0.35, 50, 900.0),
+    "stdlib_gpt": Case(("--config.optimizer.warmup_steps=30",), 300, 0.35, 50, 900.0),
 }
 
 

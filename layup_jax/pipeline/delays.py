@@ -31,6 +31,11 @@ class Emulated(NamedTuple):
     forward_seconds: tuple[float, ...] = ()
     backward_seconds: tuple[float, ...] = ()
 
+    @property
+    def seconds(self) -> float:
+        """Of a step: all passes of all segments."""
+        return sum(self.forward_seconds) + sum(self.backward_seconds)
+
 
 class TimeSource(NamedTuple):
     """What is slept and measured with."""
