@@ -80,6 +80,11 @@ def find_hosts(text: str) -> Hosts:
     """
     if text == VIRTUAL:
         return Hosts(tuple(Host(name, 1) for name in _virtual_names()), is_virtual=True)
+    if text.startswith(f"{VIRTUAL}:"):
+        raise ConfigError(
+            f"--hosts=virtual must have no slots, each of its hosts takes one worker, got '{text}'; "
+            "use --hosts=virtual and --workers"
+        )
     if os.sep in text or os.path.isfile(text):
         return Hosts(_distinct(_read(Path(text))), is_virtual=False)
     return Hosts(_distinct(map(_parse_item, text.split(","))), is_virtual=False)

@@ -31,6 +31,10 @@ def test_hosts_are_named_on_the_command_line_or_in_a_file(tmp_path):
         ("a:0", "got 'a:0'"),
         ("a:2:3", "got 'a:2:3'"),
         ("a b", "got 'a b'"),
+        (
+            "virtual:2",
+            "--hosts=virtual must have no slots, .*, got 'virtual:2'; use --hosts=virtual",
+        ),
         ("-oProxyCommand=x", "got '-oProxyCommand=x'"),
         ("a,b,a:2", "each host must be named once, got 'a' twice; give it more slots instead"),
         (

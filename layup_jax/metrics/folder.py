@@ -80,10 +80,10 @@ class RunFolder:
         """
         folder = cls(Path(path))
         if not folder._is_marked():
-            actual = "another folder" if folder.path.is_dir() else "no folder of that name"
+            actual = "a folder without it" if folder.path.is_dir() else "no folder of that name"
             raise RunFolderError(
                 f"'{path}' must be a run folder with its config.json, got {actual}; give the "
-                "folder of a run, on a disk that all workers share"
+                "folder of a run (workers on several hosts need a disk that all share)"
             )
         return folder
 

@@ -149,5 +149,5 @@ def test_open_takes_run_folders_only(folder, tmp_path):
         RunFolderError, match="got no folder of that name; give the folder of a run"
     ):
         RunFolder.open(tmp_path / "none")
-    with pytest.raises(RunFolderError, match="got another folder"):
+    with pytest.raises(RunFolderError, match="got a folder without it"):
         RunFolder.open(tmp_path)
