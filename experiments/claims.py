@@ -91,17 +91,22 @@ def _late_messages(results: Results) -> Found:
 
 def _delayed_pd_asgd(results: Results) -> Found:
     slow, plain = results["slowdowns"]["8"], results["slowdowns"]["1"]
-    ratio = slow["pd_asgd"]["samples_per_second"] / slow["ddp"]["samples_per_second"]
-    lost, before = (
-        case["ddp"]["test_accuracy"] - case["pd_asgd"]["test_accuracy"] for case in (slow, plain)
-    )
-    text = (
-        f"one worker 8 times slower: {ratio:.1f} times the samples/s; accuracy after as many samples "
-        f"{lost:.4f} below DDP's ({before:.4f} with no worker slow)"
-    )
-    if ratio < 5.95 or lost > 0.025:
+    times = [slow[method]["time_to_target_seconds"] for method in ("pd_asgd", "ddp")]
+    if None in times:
+        speed = slow["pd_asgd"]["samples_per_second"] / slow["ddp"]["samples_per_second"]
+        lost, before = (
+            case["ddp"]["test_accuracy"] - case["pd_asgd"]["test_accuracy"]
+            for case in (slow, plain)
+        )
+        text = (
+            f"one worker 8 times slower: {_NOT_REACHED.text}; {speed:.1f} times the samples/s, accuracy "
+            f"after as many {lost:.4f} below DDP's ({before:.4f} with no worker slow)"
+        )
         return Found(text, "no")
-    return Found(text, "yes" if before <= 0.025 else "in part")
+    loss = plain["pd_asgd"]["test_accuracy"] - slow["pd_asgd"]["test_accuracy"]
+    ratio = times[1] / times[0]
+    text = f"one worker 8 times slower: {ratio:.2f} times as fast, {loss:.4f} of accuracy lost"
+    return _judged(text, ratio, 5.95) if loss <= 0.025 else Found(text, "no")
 
 
 def _mfu(first: str, second: str, claimed: float) -> Callable[[Results], Found]:
@@ -226,7 +231,7 @@ CLAIMS = (
         "up to 5.95 times as fast as synchronous training under delays, accuracy within 2.5 %",
         "stragglers",
         _delayed_pd_asgd,
-        "accelerators emulated; a factor of two comes from passes that overlap, not from the delay",
+        "time to an accuracy, accelerators emulated; learning rate as for the other methods, not tuned",
     ),
     Claim(
         _PD_ASGD,

@@ -26,10 +26,7 @@ _MALLOC = (  # glibc's names in malloc.h: parameter, value
     (-3, 1 << 30),  # M_MMAP_THRESHOLD: above 128 kB each allocation is mapped and unmapped
     (-1, 2**31 - 1),  # M_TRIM_THRESHOLD: never give freed memory back in between
     (-2, 64 << 20),  # M_TOP_PAD: ask for memory in large pieces
-    (
-        -8,
-        1,
-    ),  # M_ARENA_MAX: else what one thread frees is not used by another, and heaps keep growing
+    (-8, 1),  # M_ARENA_MAX: else no thread uses what another has freed, and heaps keep growing
 )
 _PR_SET_PDEATHSIG = 1
 HOSTS_VARIABLE = "LAYUP_HOSTS"  # the launcher's word to workers: what --hosts was; empty without it

@@ -228,7 +228,7 @@ class Worker:
         devices = self._engine.mesh.devices or [local[each] for each in self._schedule.devices]
         self._hardware = own_hardware(devices, self._config.compute_dtype)
         if self._transport.rank == 0:
-            asleep = configured_delays(self._config, 0, self._engine.segments).emulated.seconds
+            asleep = self._parts().delays.emulated.seconds
             costs = measure_costs(
                 self._task, self._engine, self._pipeline, work, asleep_seconds=asleep
             )
