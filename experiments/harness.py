@@ -10,21 +10,23 @@ Everything that goes wrong is one sentence and exit status 2, and no process sta
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from experiments import report
-from layup_jax.errors import LayupError
+from layup_jax.errors import LayupError, reason
 from layup_jax.metrics import RunFolder
 from layup_jax.metrics.records import RunSummary
 
+K = TypeVar("K", bound=Any)  # sorts
 T = TypeVar("T")
 _ROOT = Path(__file__).resolve().parents[1]
 _START_SECONDS = 300.0  # imports, compilation and the end of a run, on a slow machine
@@ -103,14 +105,14 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
         options = experiment.parser.parse_args(argv)
         if options.rounds is None:
             options.rounds = SMOKE_ROUNDS if options.smoke else options.default_rounds
-        _check_writable(options.out)
-        start = time.monotonic()
-        measured = experiment.measure(options)
-        environment = report.environment(
-            seed=options.seed, smoke=options.smoke, seconds=time.monotonic() - start
-        )
-        report.write_results(options.out, {**measured, "environment": environment})
-        report.publish(experiment.pictures, options.out)
+        with _writable(options.out):
+            start = time.monotonic()
+            measured = experiment.measure(options)
+            environment = report.environment(
+                seed=options.seed, smoke=options.smoke, seconds=time.monotonic() - start
+            )
+            report.write_results(options.out, {**measured, "environment": environment})
+            report.publish(experiment.pictures, options.out)
     except LayupError as error:
         sys.stderr.write(f"{experiment.parser.prog}: {' '.join(str(error).split())}\n")
         return 2
@@ -120,18 +122,23 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
 
 
 def paired_rounds(
-    measures: Mapping[str, Callable[[], T]], *, rounds: int, seed: int
-) -> dict[str, list[T]]:
+    measures: Mapping[K, Callable[[int], T]], *, rounds: int, seed: int
+) -> dict[K, list[T]]:
     """Measures everything once a round, in random order, so that a slow minute hits all alike.
+
+    Args:
+      measures: each is given the seed of its round.
+      rounds: how many.
+      seed: of the order, and of the first round; each round after it has the next one.
 
     Returns:
       By name, what was measured, in the order of rounds.
     """
     order = random.Random(seed)
-    values: dict[str, list[T]] = {name: [] for name in measures}
-    for _ in range(rounds):
+    values: dict[K, list[T]] = {name: [] for name in measures}
+    for round_seed in range(seed, seed + rounds):
         for name in order.sample(sorted(measures), len(measures)):
-            values[name].append(measures[name]())
+            values[name].append(measures[name](round_seed))
     return values
 
 
@@ -235,6 +242,18 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.communicate()
 
 
+@contextlib.contextmanager
+def _writable(out: Path) -> Iterator[None]:
+    """A folder for results; if it is new and stays empty, it goes again."""
+    is_new = not out.exists()
+    _check_writable(out)
+    try:
+        yield
+    finally:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+
+
 def _check_writable(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -243,6 +262,6 @@ def _check_writable(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ExperimentError(
-            f"--out must be a folder that can be written, got '{out}' ({error.strerror}); "
+            f"--out must be a folder that can be written, got '{out}' ({reason(error)}); "
             "use another one"
         ) from error

@@ -8,10 +8,9 @@ Each run is `layup train --config=configs/digits.py:NAME`; a round is one seed o
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,10 +85,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
     """All algorithms, in turn."""
     with tempfile.TemporaryDirectory(prefix="layup-algorithms-") as folder:
         rounds = paired_rounds(
-            {
-                name: partial(_measure_one, name, Path(folder), itertools.count(options.seed))
-                for name in METHODS
-            },
+            {name: partial(_measure_one, name, Path(folder)) for name in METHODS},
             rounds=options.rounds,
             seed=options.seed,
         )
@@ -100,8 +96,8 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
     }
 
 
-def _measure_one(name: str, folder: Path, seeds: Iterator[int]) -> Measured:
-    overrides = [f"--config.seed={next(seeds)}"]
+def _measure_one(name: str, folder: Path, seed: int) -> Measured:
+    overrides = [f"--config.seed={seed}"]
     config = f"{_CONFIG}:{name}"
     return measured(train(config, overrides, folder=folder, workers=_WORKERS, seconds=_SECONDS))
 

@@ -8,11 +8,10 @@ Each run is `layup train --config=configs/digits_resnet.py:NAME`; a round is one
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,10 +71,7 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
         options.rounds = 1
     with tempfile.TemporaryDirectory(prefix="layup-batch-statistics-") as folder:
         rounds = paired_rounds(
-            {
-                name: partial(_run, case, more, Path(folder), itertools.count(options.seed))
-                for name, case in CASES.items()
-            },
+            {name: partial(_run, case, more, Path(folder)) for name, case in CASES.items()},
             rounds=options.rounds,
             seed=options.seed,
         )
@@ -86,9 +82,9 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     }
 
 
-def _run(case: Case, more: tuple[str, ...], folder: Path, seeds: Iterator[int]) -> Measured:
+def _run(case: Case, more: tuple[str, ...], folder: Path, seed: int) -> Measured:
     overrides = [
-        f"--config.seed={next(seeds)}",
+        f"--config.seed={seed}",
         f"--config.batch_statistics={case.statistics}",
         "--config.evaluation.every_steps=0",
         *more,

@@ -81,7 +81,7 @@ class _Steps(list):
             self.append(line)
 
 
-def trained(job: Job, ahead: int) -> Waited:
+def trained(job: Job, ahead: int, seed: int) -> Waited:
     """One run of one worker."""
     from layup_jax.config import validated
     from layup_jax.losses import cross_entropy
@@ -105,7 +105,7 @@ def trained(job: Job, ahead: int) -> Waited:
     shape, num_classes = _looks(case)
     model = MODELS[case.model](shape, num_classes, **case.options)
     task = Task(model, cross_entropy, make_optimizer(config.optimizer, None))
-    with _loader(case, job.seed) as loader:
+    with _loader(case, seed) as loader:
         run_local(task, lambda *_: loader, num_workers=1, config=config, sinks={0: [lines]})
     line = lines[-1]
     return Waited(line.train_seconds / line.step, line.waiting_seconds["data"] / line.step)

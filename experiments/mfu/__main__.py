@@ -11,10 +11,9 @@ train --config=configs/digits.py:NAME`, and what its summary says. A GPU, at the
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,18 +81,15 @@ def _case(name: str, options: argparse.Namespace, compiled: Path) -> dict[str, A
 
 def _methods(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rounds = harness.paired_rounds(
-        {
-            name: partial(_run, name, options, folder, itertools.count(options.seed))
-            for name in options.methods
-        },
+        {name: partial(_run, name, options, folder) for name in options.methods},
         rounds=1 if options.smoke else options.seeds,
         seed=options.seed,
     )
     return {name: over_seeds(runs) for name, runs in rounds.items()}
 
 
-def _run(name: str, options: argparse.Namespace, folder: Path, seeds: Iterator[int]) -> Used:
-    overrides = [f"--config.seed={next(seeds)}", "--config.evaluation.every_steps=0"]
+def _run(name: str, options: argparse.Namespace, folder: Path, seed: int) -> Used:
+    overrides = [f"--config.seed={seed}", "--config.evaluation.every_steps=0"]
     if options.smoke:
         overrides.append("--config.stop.steps=10")
     summary = harness.train(

@@ -10,12 +10,11 @@ bits per byte: the same with configs/stdlib_gpt.py.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -261,10 +260,7 @@ def _trained(part: str, options: argparse.Namespace) -> dict[str, Any]:
     names = list(quality.methods)[:2] if options.smoke else list(quality.methods)
     with tempfile.TemporaryDirectory(prefix="layup-pd-asgd-") as folder:
         rounds = harness.paired_rounds(
-            {
-                name: partial(_run, quality, name, Path(folder), itertools.count(options.seed))
-                for name in names
-            },
+            {name: partial(_run, quality, name, Path(folder)) for name in names},
             rounds=1 if options.smoke else options.seeds,
             seed=options.seed,
         )
@@ -282,12 +278,12 @@ def summarise_runs(runs: Sequence[Mapping[str, float]], measure: str) -> dict[st
     }
 
 
-def _run(quality: Quality, name: str, folder: Path, seeds: Iterator[int]) -> dict[str, float]:
+def _run(quality: Quality, name: str, folder: Path, seed: int) -> dict[str, float]:
     method = quality.methods[name]
     summary = harness.train(
         f"{quality.config}:{method.name}",
         [
-            f"--config.seed={next(seeds)}",
+            f"--config.seed={seed}",
             "--config.evaluation.every_steps=0",
             *quality.overrides,
             *method.overrides,

@@ -10,11 +10,10 @@ seed of all methods. Needs root on Linux.
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +59,7 @@ class Run(NamedTuple):
     folder: Path
     seconds: float
 
-    def __call__(self, method: str, seed: int, *more: str) -> Measured:
+    def __call__(self, method: str, more: Sequence[str], seed: int) -> Measured:
         """Trains one method over the links as they are."""
         overrides = [
             "--hosts=virtual",
@@ -108,7 +107,7 @@ def tune(
 ) -> dict[str, dict[int, Measured]]:
     """One run of each method that has a period with each of these, at the present rate."""
     return {
-        method: {period: run(method, seed, *_period(period)) for period in periods}
+        method: {period: run(method, _period(period), seed) for period in periods}
         for method in EFFICIENT
     }
 
@@ -150,20 +149,10 @@ def _at_rate(
     sys.stderr.write(f"links: {rate}\n")
     rounds = options.rounds if rate == HEADLINE else min(options.rounds, _OTHER_ROUNDS)
     measures = {
-        method: partial(
-            _next,
-            run,
-            method,
-            _period(periods[method]) if method in periods else (),
-            itertools.count(options.seed + 1),
-        )
+        method: partial(run, method, _period(periods[method]) if method in periods else ())
         for method in options.methods
     }
-    return paired_rounds(measures, rounds=rounds, seed=options.seed)
-
-
-def _next(run: Run, method: str, more: Sequence[str], seeds: Iterator[int]) -> Measured:
-    return run(method, next(seeds), *more)
+    return paired_rounds(measures, rounds=rounds, seed=options.seed + 1)
 
 
 def _period(steps: int) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -220,10 +219,10 @@ def step_seconds(case: Case, job: Job) -> dict[str, Any]:
     }
 
 
-def _timing(trainer: Trainer, seconds: float) -> Callable[[], float]:
+def _timing(trainer: Trainer, seconds: float) -> Callable[[int], float]:
     trainer.seconds_per_step(2)
-    count = round(seconds / trainer.seconds_per_step(1))
-    return partial(trainer.seconds_per_step, max(2, count))
+    count = max(2, round(seconds / trainer.seconds_per_step(1)))
+    return lambda _seed: trainer.seconds_per_step(count)
 
 
 def run(job: Job) -> Any:

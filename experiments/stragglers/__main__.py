@@ -9,11 +9,10 @@ takes little of the cores; all runs train on the same number of samples; a round
 from __future__ import annotations
 
 import argparse
-import itertools
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         slow = {value: _slowdown(value) for value in options.slowdowns}
         late = {value: _lateness(value) for value in options.message_seconds if value}
         measures = {
-            (kind, value, method): partial(run, method, overrides, itertools.count(options.seed))
+            (kind, value, method): partial(run, method, overrides)
             for kind, cases in (("slow", slow), ("late", late))
             for value, overrides in cases.items()
             for method in options.methods
@@ -118,10 +117,10 @@ def _run(
     options: argparse.Namespace,
     method: str,
     delays: Sequence[str],
-    seeds: Iterator[int],
+    seed: int,
 ) -> Measured:
     end = (f"--config.stop.samples={options.samples}", f"--config.stop.seconds={_RUN_SECONDS}")
-    overrides = [*SMALL, *end, f"--config.seed={next(seeds)}", *delays]
+    overrides = [*SMALL, *end, f"--config.seed={seed}", *delays]
     summary = train(
         f"{CONFIG}:{method}", overrides, folder=folder, workers=WORKERS, seconds=_RUN_SECONDS
     )

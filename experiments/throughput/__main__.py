@@ -88,7 +88,7 @@ Rounds = dict[str, list[Measured]]
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All methods, with and without a straggler, in turn."""
-    measures: dict[str, Callable[[], Measured]] = {}
+    measures: dict[str, Callable[[int], Measured]] = {}
     with tempfile.TemporaryDirectory(prefix="layup-throughput-") as folder:
         for name, method in METHODS.items():
             run = partial(measure_method, method, options, Path(folder))
@@ -110,14 +110,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_method(
-    method: Method, options: argparse.Namespace, folder: Path, *, straggler: bool
+    method: Method, options: argparse.Namespace, folder: Path, seed: int, *, straggler: bool
 ) -> Measured:
     """One run of `layup train`, in a folder that all runs share.
 
     Raises:
       ExperimentError: it did not finish.
     """
-    overrides = [*method.overrides(), f"--config.stop.seconds={options.seconds}"]
+    overrides = [
+        *method.overrides(),
+        f"--config.seed={seed}",
+        f"--config.stop.seconds={options.seconds}",
+    ]
     if straggler:
         overrides.append(f"--config.delay.ranks=({options.workers - 1},)")
         overrides.append(f"--config.delay.seconds={_DELAY_SECONDS}")
@@ -132,8 +136,10 @@ def measure_method(
     )
 
 
-def measure_rival(name: str, options: argparse.Namespace, *, straggler: bool) -> Measured:
-    """One run of something else."""
+def measure_rival(
+    name: str, options: argparse.Namespace, _seed: int, *, straggler: bool
+) -> Measured:
+    """One run of something else, which has its own seed."""
     sys.stderr.write(f"{name}{' with a straggler' if straggler else ''}\n")
     speed = rivals.measure(
         name, seconds=options.seconds, straggler=straggler, workers=options.workers

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,17 @@ def run(*words):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
 
 
-def test_every_round_measures_everything_once_in_an_order_that_the_seed_decides():
+def test_every_round_measures_everything_once_with_its_seed_in_an_order_that_the_seed_decides():
     def order(seed):
         calls = []
-        measures = {name: lambda name=name: calls.append(name) for name in "abc"}
+
+        def measure(name, seed_of_round):
+            calls.append(name)
+            return seed_of_round
+
+        measures = {name: partial(measure, name) for name in "abc"}
         values = paired_rounds(measures, rounds=4, seed=seed)
-        assert {name: len(each) for name, each in values.items()} == {"a": 4, "b": 4, "c": 4}
+        assert values == {name: list(range(seed, seed + 4)) for name in "abc"}
         rounds = [tuple(calls[start : start + 3]) for start in range(0, 12, 3)]
         assert all(sorted(each) == ["a", "b", "c"] for each in rounds)
         return rounds
@@ -59,10 +65,17 @@ def test_a_bad_folder_is_one_sentence(name, tmp_path):
     ],
 )
 def test_a_bad_argument_is_one_sentence(name, words, sentence, tmp_path):
-    done = run(f"experiments.{name}", "--out", str(tmp_path), *words)
+    out = tmp_path / "out"
+    done = run(f"experiments.{name}", f"--out={out}", *words)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert sentence in done.stderr
+    assert not out.exists()
+
+
+def test_an_empty_folder_of_the_user_stays(tmp_path):
+    done = run("experiments.throughput", f"--out={tmp_path}", "--workers=1")
+    assert done.returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 

@@ -19,8 +19,8 @@ def _run(loss=2.0):
     return Measured(loss, 0.4, 0.39, 500.0, None, 100.0, 0.5, 0.1, 60.0)
 
 
-def _options(*more):
-    return experiment._parser().parse_args(["--out=unused", "--rounds=3", *more])
+def _options(*more, out="unused"):
+    return experiment._parser().parse_args([f"--out={out}", "--rounds=3", *more])
 
 
 def test_those_compared_run_all_seeds_and_the_others_the_first(monkeypatch):
@@ -37,6 +37,14 @@ def test_those_compared_run_all_seeds_and_the_others_the_first(monkeypatch):
     losses = {name: [run["test_loss"] for run in each["runs"]] for name, each in methods.items()}
     assert losses == {"layup": [4, 5, 6], "sgp": [4], "ddp": [4, 5, 6]}
     assert len(seen) == len(set(seen)) == 7
+
+
+def test_cases_of_an_earlier_run_are_kept(environment, monkeypatch, tmp_path):
+    monkeypatch.setattr(experiment, "measure_case", lambda name, options: {"methods": {}})
+    first = experiment.measure(_options("--cases=stdlib_gpt", out=tmp_path))
+    write_results(tmp_path, {**first, "environment": environment})
+    second = experiment.measure(_options("--cases=digits_resnet", out=tmp_path))
+    assert list(second["cases"]) == ["digits_resnet", "stdlib_gpt"]
 
 
 def test_layup_over_ddp_is_that_of_the_text():
