@@ -402,7 +402,9 @@ class Worker:
         self._communicator.reductions.settle()
         self._evaluations.collect()
         self._evaluations.ask(self._progress.steps, seconds, self._states())
-        self._communicator.reductions.settle()
+        self._communicator.reductions.settle(
+            lambda: self._note("adding up the models of all workers")
+        )
         if self._config.batch_statistics != "reestimate":
             return self._evaluations.finish()
         moment = self._moment()

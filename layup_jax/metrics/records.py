@@ -103,13 +103,13 @@ class EvaluationRecord(NamedTuple):
 
 
 class NoteRecord(NamedTuple):
-    """One worker has changed something by itself, and says why.
+    """One worker has changed something by itself, or does what takes long, and says so.
 
     Attributes:
       rank: of the worker, from 0.
       step: steps that this worker had finished.
       train_seconds: of training since the start.
-      text: what and why.
+      text: what, and why.
     """
 
     kind = "note"

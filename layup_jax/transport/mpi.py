@@ -8,6 +8,7 @@ Every worker must make its transport in the same order, because making one dupli
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def require_threads() -> None:
         )
 
 
-class _Sending:
-    """A non-blocking operation and the buffers that must outlive it."""
+class _Operation:
+    """A non-blocking operation and the buffers that must outlive it, as a `Pending`."""
 
     def __init__(self, request: MPI.Request, *buffers: np.ndarray):
         self._request = request
@@ -59,7 +60,7 @@ class _Sending:
         return False
 
 
-class _Summing(_Sending):
+class _Summing(_Operation):
     """A sum over all workers, as a `Summing`.
 
     From one vector into another: in place Open MPI's non-blocking sum goes along a tree, which takes more
@@ -69,6 +70,27 @@ class _Summing(_Sending):
     def __init__(self, communicator: MPI.Intracomm, mine: np.ndarray, total: np.ndarray):
         super().__init__(communicator.Iallreduce(mine, total), mine, total)
         self.total = total
+
+
+class _Receipt(_Operation):
+    """A message on its way in; complete once `done`."""
+
+    def __init__(self, probed: MPI.Message, status: MPI.Status):
+        body = np.empty(status.Get_count(MPI.BYTE), np.uint8)
+        super().__init__(probed.Irecv([body, MPI.BYTE]), body)
+        segment, kind = divmod(status.Get_tag(), 1 << _KIND_SHIFT)
+        self.message = Message(status.Get_source(), Kind(kind), segment, body)
+
+
+class _Barrier(_Operation):
+    """Complete once all have come here and what they sent before has been polled."""
+
+    def __init__(self, communicator: MPI.Intracomm, receipts: Collection[_Receipt]):
+        super().__init__(communicator.Ibarrier())
+        self._receipts = receipts
+
+    def done(self) -> bool:
+        return super().done() and not self._receipts
 
 
 class HostPlane:
@@ -136,6 +158,7 @@ class MpiTransport:
         self._barriers = MPI.COMM_WORLD.Dup()
         self._sums = MPI.COMM_WORLD.Dup()  # apart: workers may be at different sums at a barrier
         self._plane = make_plane(data_plane)
+        self._receipts: dict[int, _Receipt] = {}  # by source, of each at most one
         self.rank = self._messages.Get_rank()
         self.size = self._messages.Get_size()
         self.data_plane = self._plane.name
@@ -144,18 +167,30 @@ class MpiTransport:
         """A synchronous-mode send: it completes only when the peer has matched it."""
         view = body.view(np.uint8)
         tag = (segment << _KIND_SHIFT) + kind
-        return _Sending(self._messages.Issend([view, MPI.BYTE], dest=peer, tag=tag), view)
+        return _Operation(self._messages.Issend([view, MPI.BYTE], dest=peer, tag=tag), view)
 
     def poll(self) -> Message | None:
-        """Matched probe and receive, into a buffer of its own."""
+        """Matched probe and non-blocking receive: one peer's slow link keeps nobody waiting."""
+        for receipt in self._receipts.values():
+            if receipt.done():
+                return self._receipts.pop(receipt.message.source).message
+        receipt = self._probe()
+        if receipt is None or receipt.done():
+            return None if receipt is None else receipt.message
+        self._receipts[receipt.message.source] = receipt
+        return None
+
+    def _probe(self) -> _Receipt | None:
+        """Begins to receive from a peer from whom nothing is coming in, so that order is kept."""
+        sources = [MPI.ANY_SOURCE]
+        if self._receipts:
+            sources = [peer for peer in range(self.size) if peer not in self._receipts]
         status = MPI.Status()
-        message = self._messages.Improbe(status=status)
-        if message is None:
-            return None
-        body = np.empty(status.Get_count(MPI.BYTE), np.uint8)
-        message.Recv([body, MPI.BYTE])
-        segment, kind = divmod(status.Get_tag(), 1 << _KIND_SHIFT)
-        return Message(status.Get_source(), Kind(kind), segment, body)
+        for source in sources:
+            probed = self._messages.Improbe(source=source, status=status)
+            if probed is not None:
+                return _Receipt(probed, status)
+        return None
 
     def prepare(self, vector: Array) -> None:
         """By the data plane."""
@@ -175,7 +210,7 @@ class MpiTransport:
 
     def barrier(self) -> Pending:
         """MPI_Ibarrier."""
-        return _Sending(self._barriers.Ibarrier())
+        return _Barrier(self._barriers, self._receipts.values())
 
     def all_reduce(self, vector: np.ndarray) -> Pending:
         """MPI_Iallreduce of a copy into the vector."""
@@ -183,7 +218,7 @@ class MpiTransport:
 
     def gather(self, value: Any) -> list[Any]:
         """All values everywhere; waits with back-off, for workers may be minutes apart."""
-        arrived = _Sending(self._barriers.Ibarrier())
+        arrived = _Operation(self._barriers.Ibarrier())
         while not arrived.done():
             time.sleep(10 * _SLEEP_SECONDS)
         return self._barriers.allgather(value)

@@ -201,6 +201,44 @@ def test_a_run_over_hosts_ends_with_its_results_on_sigterm(cluster, start, tmp_p
     assert read_summary(tmp_path / "stopped", result)["status"] == "interrupted"
 
 
+OVERTAKING = """
+import numpy as np
+from layup_jax.transport.base import Kind
+from layup_jax.transport.mpi import MpiTransport
+
+def taken():
+    while (message := transport.poll()) is None:
+        pass
+    return message
+
+transport = MpiTransport("host")
+large, small = np.zeros(3_000_000, np.uint8), np.zeros(1, np.uint8)
+sent = []
+if transport.rank == 0:
+    sent = [transport.send(2, Kind.PUSH, 7, large), transport.send(1, Kind.PUSH, 0, small)]
+if transport.rank == 1:
+    taken()
+    sent = [transport.send(2, Kind.PUSH, 0, small)]
+if transport.rank == 2:
+    print(*((message.source, message.segment, message.body.size) for message in (taken(), taken())))
+while not all([each.done() for each in sent]):
+    transport.poll()
+barrier = transport.barrier()
+while not barrier.done():
+    transport.poll()
+"""
+
+
+@pytest.mark.mpi
+def test_a_message_on_a_slow_link_is_overtaken_by_those_of_others(cluster, environment):
+    cluster.limit("200mbit", slow={0: "8mbit"})
+    command = [sys.executable, "-m", "layup_jax.launch", "3", sys.executable, "-c", OVERTAKING]
+    variables = {HOSTS_VARIABLE: "virtual", "PYTHONPATH": str(ROOT)}
+    result = Started(command, environment | variables, uuid.uuid4().hex).finish()
+    assert (result.status, result.errors) == (0, "")
+    assert result.output == "(1, 0, 1) (0, 7, 3000000)\n"
+
+
 REPORT = """
 import os, socket
 from mpi4py import MPI
