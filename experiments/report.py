@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from layup_jax.errors import LayupError
+from layup_jax.errors import LayupError, reason
 from layup_jax.metrics import describe_environment
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def read_results(out: Path) -> Results:
         return json.loads((out / "results.json").read_text())
     except (OSError, ValueError) as error:
         raise LayupError(
-            f"'{out}' must hold a results.json, got {error}; run the experiment with --out={out}"
+            f"'{out}' must hold a results.json, got '{reason(error)}'; run the experiment with "
+            f"--out={out}"
         ) from error
 
 

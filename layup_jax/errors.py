@@ -46,6 +46,14 @@ class ReportError(LayupError):
     """Runs that cannot be compared, or a report that cannot be written."""
 
 
+def reason(error: Exception) -> str:
+    """What went wrong outside, on one line; a system's error without its number and path."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not text"
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A remedy that names the nearest known name, or all of them."""
     known = sorted(known)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from layup_jax import virtual_host
-from layup_jax.errors import ConfigError, TransportError
+from layup_jax.errors import ConfigError, TransportError, reason
 from layup_jax.host import VIRTUAL
 
 _NAME = r"([A-Za-z0-9][A-Za-z0-9._-]*)"
@@ -153,7 +153,7 @@ def _read(path: Path) -> list[Host]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"--hosts must name a hostfile that can be read, got '{path}' ({_why(error)}); "
+            f"--hosts must name a hostfile that can be read, got '{path}' ({reason(error)}); "
             "change it"
         ) from error
     bare = [line.partition("#")[0].strip() for line in lines]
@@ -161,10 +161,6 @@ def _read(path: Path) -> list[Host]:
     if not hosts:
         raise ConfigError(f"a hostfile must name hosts, got none in '{path}'; add 'name slots=1'")
     return hosts
-
-
-def _why(error: OSError | UnicodeDecodeError) -> str:
-    return "not text" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
 
 
 def _parse_line(path: Path, number: int, line: str) -> Host:

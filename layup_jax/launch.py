@@ -34,6 +34,7 @@ from layup_jax.virtual_host import entering
 QUIET_STATUSES = (2, 130)  # the worker has said why, or the user knows
 _GRACE_SECONDS = 20
 _ASK_SECONDS = 30
+_ENDED = b"layup: ended at once, without a last evaluation; the run folder keeps what came before\n"
 _RULE = re.compile(rb"-{60,}\s*")
 _SPEAKER = re.compile(rb"prterun |mpirun |MPI_ABORT ")
 _BANNER = re.compile(
@@ -230,6 +231,7 @@ class Launcher:
             self._process.send_signal(signal.SIGUSR1)  # mpirun hands it on to every worker
             signal.alarm(_GRACE_SECONDS)
         else:
+            _write_error(_ENDED)
             self._process.terminate()
 
 

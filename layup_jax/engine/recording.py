@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from layup_jax.errors import RunFolderError
+from layup_jax.errors import RunFolderError, reason
 from layup_jax.types import Array, SegmentState
 
 KINDS = (
@@ -157,7 +157,7 @@ def load(path: Path) -> Recorded:
             )
     except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise RunFolderError(
-            f"'{path}' must be a recording, got {' '.join(str(error).split())}; run again with "
+            f"'{path}' must be a recording, got '{reason(error)}'; run again with "
             "--config.record=True"
         ) from error
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from layup_jax.config import RunConfig, to_dict, validated
-from layup_jax.errors import RunFolderError
+from layup_jax.errors import RunFolderError, reason
 from layup_jax.metrics.environment import Environment
 from layup_jax.metrics.records import RunSummary, decode_summary, finite
 
@@ -67,7 +67,7 @@ class RunFolder:
         except OSError as error:
             raise RunFolderError(
                 f"run folder '{folder.path}' must be a folder that can be written, got "
-                f"'{error.strerror}'; choose another place with --config.output=..."
+                f"'{reason(error)}'; choose another place with --config.output=..."
             ) from error
         return folder
 

@@ -13,6 +13,7 @@ at most four times a second, and what is not drawn costs about a microsecond.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
@@ -35,8 +36,8 @@ class Progress:
     """Shows how far rank 0 is. Not for several threads at a time.
 
     Lines come about every 2 s, and more rarely in long runs, up to once a minute; every evaluation
-    that says something new has one. The accuracy is the mean model's, or rank 0's own where that is
-    unknown. After close: `write` does nothing.
+    that says something new has one. The accuracy is the mean model's, or "own", rank 0's, where that
+    is unknown. After close: `write` does nothing.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Progress:
         self._started = now()
         self._next = self._started
         self._step: StepRecord | None = None
-        self._accuracy: float | None = None
+        self._accuracy = ""
         self._samples_per_second: float | None = None
         self._drawn: StepRecord | None = None
         self._shown = ""
@@ -79,8 +80,7 @@ class Progress:
             self._say(line.text)
             return
         if isinstance(line, EvaluationRecord):
-            accuracy = line.mean_test_accuracy
-            self._accuracy = line.test_accuracy if accuracy is None else accuracy
+            self._accuracy = _accuracy(line)
         else:
             self._step = line
         if line is not self._step or self._now() >= self._next:
@@ -166,11 +166,18 @@ class Progress:
         parts = []
         if self._step is not None:
             parts.append(f"loss {self._step.loss:.4f}")
-        if self._accuracy is not None:
-            parts.append(f"accuracy {self._accuracy:.3f}")
+        if self._accuracy:
+            parts.append(self._accuracy)
         if self._samples_per_second is not None:
             parts.append(f"{self._samples_per_second:,.0f} samples/s per worker")
         return parts
+
+
+def _accuracy(line: EvaluationRecord) -> str:
+    """Of the mean model, or of rank 0's own; nothing without test data."""
+    if line.mean_test_accuracy is not None:
+        return f"accuracy {line.mean_test_accuracy:.3f}"
+    return "" if math.isnan(line.test_accuracy) else f"own accuracy {line.test_accuracy:.3f}"
 
 
 class _Bar:

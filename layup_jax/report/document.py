@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from layup_jax.errors import ReportError
+from layup_jax.errors import ReportError, reason
 from layup_jax.report.comparison import Comparison, check_comparable, compare, read_runs
 from layup_jax.report.page import make_page
 from layup_jax.report.table import make_table, to_csv, to_markdown
@@ -74,6 +74,6 @@ def _write_beside(out: Path, temporary: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
     except OSError as error:
         raise ReportError(
-            f"report '{out}' must be a file that can be written, got '{error.strerror}'; "
+            f"report '{out}' must be a file that can be written, got '{reason(error)}'; "
             "choose another place with --out=..."
         ) from error

@@ -79,6 +79,15 @@ def test_samples_belong_to_the_step_beside_them(output):
     assert late.startswith("step 8  256/640 samples")
 
 
+def test_an_accuracy_of_the_worker_alone_is_called_its_own(output):
+    with progress_on(output, Clock(), StopConfig(steps=20)) as progress:
+        progress.write(evaluation_record(step=20, test_accuracy=0.9))
+        progress.write(evaluation_record(step=20, test_accuracy=0.9, mean_test_accuracy=0.95))
+    own, mean = output.getvalue().splitlines()
+    assert "  own accuracy 0.900" in own
+    assert "  accuracy 0.950" in mean
+
+
 def test_steps_are_shown_where_both_may_end_the_run(output):
     with progress_on(output, Clock(), StopConfig(steps=300, samples=640)) as progress:
         progress.write(step_record(step=10))
