@@ -86,11 +86,13 @@ def over_seeds(runs: Sequence[Any]) -> dict[str, Any]:
 
 
 def with_spread(each: Mapping[str, Any], key: str, form: str) -> str:
-    """One number of `over_seeds` as "mean ± deviation"; "never" where there is none."""
+    """One number of `over_seeds`: "mean ± deviation", or "never"; of how many runs, if not of all."""
     if each[key] is None:
         return "never"
     mean, spread = format(each[key], form), each["spread"][key]
-    return mean if spread is None else f"{mean} ± {format(spread, form)}"
+    text = mean if spread is None else f"{mean} ± {format(spread, form)}"
+    known, runs = sum(run[key] is not None for run in each["runs"]), len(each["runs"])
+    return text if known == runs else f"{text} ({known} of {runs})"
 
 
 def environment(*, seed: int, smoke: bool, seconds: float) -> dict[str, Any]:

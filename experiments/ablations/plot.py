@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from experiments.emulated import LABELS, TITLE
 from experiments.report import FAINT, INK, Pictures, Results, markdown, redraw, with_spread
@@ -79,29 +79,22 @@ def table(results: Results) -> str:
         "bytes per sample",
         "consensus distance",
     )
-    seeds = len(results["seeds"])
-    rows = [_row(label, results["variants"][name], seeds) for name, label in VARIANTS.items()]
+    rows = [_row(label, results["variants"][name]) for name, label in VARIANTS.items()]
     return markdown(header, rows)
 
 
-def _row(label: str, each: Results, seeds: int) -> tuple[str, ...]:
+def _row(label: str, each: Results) -> tuple[str, ...]:
     return (
         label,
         with_spread(each, "test_accuracy", ".4f"),
         with_spread(each, "accuracy_gain", "+.4f").replace("± +", "± "),
         with_spread(each, "worst_worker_accuracy", ".4f"),
         with_spread(each, "over_local", ".2f"),
-        _time(each, seeds),
+        with_spread(each, "time_to_target_seconds", ".1f"),
         "" if each["time_gain"] is None else with_spread(each, "time_gain", ".2f"),
         f"{each['sent_bytes_per_sample']:,.0f}",
         f"{each['consensus_distance']:.3f}",
     )
-
-
-def _time(each: dict[str, Any] | Results, seeds: int) -> str:
-    """Of the runs that reached the target, and of how many that is unless of all."""
-    text = with_spread(each, "time_to_target_seconds", ".1f")
-    return text if each["reached"] in (0, seeds) else f"{text} ({each['reached']} of {seeds})"
 
 
 PICTURES = Pictures(Path(__file__).parent, draw, table)

@@ -184,11 +184,16 @@ def _measured(measure: Measure, group: Group) -> Cell:
     values = [value for value in known if value is not None]
     if not values:
         return Cell(UNKNOWN)
-    mean = statistics.fmean(values)
+    mean, some = statistics.fmean(values), _some(len(values), len(known))
     if len(values) == 1:
-        return Cell(format(mean, measure.form), mean)
+        return Cell(f"{mean:{measure.form}}{some}", mean)
     spread = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
-    return Cell(f"{mean:{measure.form}} ± {spread:{measure.form}}", mean, spread)
+    return Cell(f"{mean:{measure.form}} ± {spread:{measure.form}}{some}", mean, spread)
+
+
+def _some(known: int, runs: int) -> str:
+    """Says where a mean leaves out runs, such as those that missed the target."""
+    return "" if known == runs else f" ({known} of {runs} runs)"
 
 
 def _setting(key: str, groups: Sequence[Group]) -> Table:

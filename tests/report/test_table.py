@@ -47,6 +47,17 @@ def test_what_was_not_measured_is_no_number(tmp_path):
     assert cell(table, 0, "peak_memory_megabytes").text == "412"
 
 
+def test_a_mean_says_so_if_it_leaves_out_runs(tmp_path):
+    times = (4.0, None, 6.0)
+    paths = [
+        made_run(tmp_path, f"s{seed}", config={"seed": seed}, time_to_target_seconds=time)
+        for seed, time in enumerate(times)
+    ]
+    assert cell(table_of(*paths), 0, "time_to_target_seconds").text == "5.0 ± 1.4 (2 of 3 runs)"
+    alone = cell(table_of(*paths[:2]), 0, "time_to_target_seconds")
+    assert alone == ("4.0 (1 of 2 runs)", 4.0, None)
+
+
 def test_a_loss_without_bounds_has_no_spread(tmp_path):
     losses = (1.0, float("inf"))
     paths = [
