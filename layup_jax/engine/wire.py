@@ -26,6 +26,7 @@ import numpy as np
 
 from layup_jax.engine.residuals import Residuals, capture, restore
 from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh
+from layup_jax.engine.small_calls import SmallCalls
 from layup_jax.errors import ConfigError, ModelError
 from layup_jax.strategies.base import Strategy
 from layup_jax.tree import (
@@ -134,10 +135,10 @@ class Wire:
             (encode_narrow, decode_narrow) if self._is_narrow else (encode, decode)
         )
         # Not `mesh.jit`: nothing is reduced over devices, so there is no order to keep.
-        self._compiled_outgoing = jax.jit(self._outgoing)
-        self._compiled_incoming = jax.jit(self._incoming)
-        self._compiled_contribution = jax.jit(self._contribution)
-        self._compiled_average = jax.jit(self._average)
+        self._compiled_outgoing = SmallCalls(self._outgoing)
+        self._compiled_incoming = SmallCalls(self._incoming)
+        self._compiled_contribution = SmallCalls(self._contribution)
+        self._compiled_average = SmallCalls(self._average)
 
     def given(self, state: SegmentState, *, with_optimizer: bool = False) -> SegmentState:
         """What the functions below take of a state; the rest is None.
