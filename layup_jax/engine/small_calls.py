@@ -3,8 +3,8 @@
     merge = SmallCalls(merge)            # in place of jax.jit
 
 In a call with more than eight kernels XLA hands some of them to its pool of CPU threads, where they wait
-behind the kernels of whatever pass another thread computes, up to a segment's whole time: a merge of half
-a millisecond took 15 ms on crowded cores. Fewer kernels are computed at once, by the thread that calls.
+behind the kernels of whatever pass another thread computes: a merge that needs half a millisecond then
+waits for as long as a segment takes. Fewer kernels are computed at once, by the thread that calls.
 """
 
 from __future__ import annotations
