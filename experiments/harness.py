@@ -53,7 +53,14 @@ class Experiment(NamedTuple):
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence."""
+    """Says what is wrong in one sentence, and of unknown options before missing ones."""
+
+    def parse_args(self, args=None, namespace=None):
+        """As argparse, but for the order in which it complains."""
+        options = super().parse_args(args, namespace)
+        if getattr(options, "out", self) is None:
+            self.error("--out must name a folder for results.json, got none")
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Raises ExperimentError."""
@@ -64,7 +71,7 @@ def arguments(name: str, description: str | None, *, rounds: int) -> argparse.Ar
     """The options that all experiments have: out, smoke, rounds, seed."""
     parser = Parser(f"experiments.{name}", description=description, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="for results.json")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="for results.json; must be given")
     parser.add_argument("--smoke", action="store_true", help="small, short, and proves nothing")
     parser.add_argument("--rounds", type=positive(int), metavar="N", help=f"default: {rounds}")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of orders and data")

@@ -73,6 +73,16 @@ def test_a_bad_argument_is_one_sentence(name, words, sentence, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [("--bogus", "unrecognized arguments: --bogus"), ("--smoke", "--out must name a folder")],
+)
+def test_without_a_folder_an_unknown_option_is_named_first(word, sentence):
+    done = run("experiments.throughput", word)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert sentence in done.stderr
+
+
 def test_an_empty_folder_of_the_user_stays(tmp_path):
     done = run("experiments.throughput", f"--out={tmp_path}", "--workers=1")
     assert done.returncode == 2
