@@ -121,7 +121,7 @@ class Transport(Protocol):
         ...
 
     def barrier(self) -> Pending:
-        """Starts a barrier; complete when all workers have started it."""
+        """Starts a barrier; complete when all have started it and nothing is still coming in here."""
         ...
 
     def all_reduce(self, vector: np.ndarray) -> Pending:
