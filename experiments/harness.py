@@ -53,14 +53,7 @@ class Experiment(NamedTuple):
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence, and of unknown options before missing ones."""
-
-    def parse_args(self, args=None, namespace=None):
-        """As argparse, but for the order in which it complains."""
-        options = super().parse_args(args, namespace)
-        if getattr(options, "out", self) is None:
-            self.error("--out must name a folder for results.json, got none")
-        return options
+    """Says what is wrong in one sentence."""
 
     def error(self, message: str) -> NoReturn:
         """Raises ExperimentError."""
@@ -110,6 +103,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         options = experiment.parser.parse_args(argv)
+        if options.out is None:  # not by argparse, which would name it before an unknown option
+            experiment.parser.error("--out must name a folder for results.json, got none")
         if options.rounds is None:
             options.rounds = SMOKE_ROUNDS if options.smoke else options.default_rounds
         with _writable(options.out):

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.algorithms.__main__ import Measured, measured, summarise
 from experiments.algorithms.plot import METHODS
@@ -31,32 +31,16 @@ from experiments.harness import (
 )
 from experiments.report import earlier
 from experiments.time_to_accuracy.plot import PICTURES
+from layup_jax.config import validated
+from layup_jax.config_file import load_config
 
+CASES = ("digits_resnet", "stdlib_gpt")  # configurations: models with their data
 COMPARED = ("layup", "ddp")
 _WORKERS = 4
+_SECONDS = 900.0  # that training may take
+_EVALUATED = ("--config.evaluation.every_steps=50",)
 _SMOKE_STEPS = 4
-
-
-class Case(NamedTuple):
-    """A model with its data: a configuration, and what it is given here.
-
-    Attributes:
-      steps: of each worker, as its file has it: equal samples for all algorithms.
-      target: accuracy of the mean model whose time is reported.
-      every_steps: between two evaluations.
-      seconds: that training may take.
-    """
-
-    steps: int
-    target: float
-    every_steps: int
-    seconds: float
-
-
-CASES = {
-    "digits_resnet": Case(400, 0.97, 50, 600.0),
-    "stdlib_gpt": Case(600, 0.55, 50, 900.0),
-}
+_SMOKE = (f"--config.stop.steps={_SMOKE_STEPS}", "--config.evaluation.every_steps=2")
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -82,13 +66,12 @@ def ratios(cases: Mapping[str, Any]) -> dict[str, float]:
 
 def measure_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Every algorithm on one model, in paired rounds."""
-    case = CASES[name]
-    if options.smoke:
-        case = case._replace(steps=_SMOKE_STEPS, every_steps=2)
+    config = validated(load_config(f"configs/{name}.py"))
+    length = _SMOKE if options.smoke else _EVALUATED
     compared = [method for method in options.methods if method in COMPARED]
     with tempfile.TemporaryDirectory(prefix="layup-time-to-accuracy-") as folder:
         runs = {
-            method: partial(_run, name, method, case, Path(folder)) for method in options.methods
+            method: partial(_run, name, method, length, Path(folder)) for method in options.methods
         }
         both = min(options.others, options.rounds)
         rounds = paired_rounds(runs, rounds=both, seed=options.seed)
@@ -98,20 +81,15 @@ def measure_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
         rounds[method] += measurements
     return {
         "methods": {method: summarise(rounds[method]) for method in METHODS if method in rounds},
-        "steps": case.steps,
-        "target": case.target,
+        "steps": _SMOKE_STEPS if options.smoke else config.stop.steps,
+        "target": config.evaluation.target,
     }
 
 
-def _run(name: str, method: str, case: Case, folder: Path, seed: int) -> Measured:
-    overrides = [
-        f"--config.seed={seed}",
-        f"--config.stop.steps={case.steps}",
-        f"--config.evaluation.every_steps={case.every_steps}",
-        f"--config.evaluation.target={case.target}",
-    ]
+def _run(name: str, method: str, length: Sequence[str], folder: Path, seed: int) -> Measured:
+    overrides = [f"--config.seed={seed}", *length]
     config = f"configs/{name}.py:{method}"
-    return measured(train(config, overrides, folder=folder, workers=_WORKERS, seconds=case.seconds))
+    return measured(train(config, overrides, folder=folder, workers=_WORKERS, seconds=_SECONDS))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,10 +1,11 @@
-"""Compiled functions that never wait for the computation of other threads.
+"""Compiled functions that hand no kernel to threads which may be busy.
 
     merge = SmallCalls(merge)            # in place of jax.jit
 
 In a call with more than eight kernels XLA hands some of them to its pool of CPU threads, where they wait
 behind the kernels of whatever pass another thread computes: a merge that needs half a millisecond then
-waits for as long as a segment takes. Fewer kernels are computed at once, by the thread that calls.
+waits for as long as a segment takes. Fewer kernels are computed at once, by the thread that calls. That
+was seen with workers bound to one core; with several XLA may also divide one large kernel among threads.
 """
 
 from __future__ import annotations

@@ -175,8 +175,10 @@ class MpiTransport:
             if receipt.done():
                 return self._receipts.pop(receipt.message.source).message
         receipt = self._probe()
-        if receipt is None or receipt.done():
-            return None if receipt is None else receipt.message
+        if receipt is None:
+            return None
+        if receipt.done():
+            return receipt.message
         self._receipts[receipt.message.source] = receipt
         return None
 
