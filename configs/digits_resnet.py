@@ -6,7 +6,7 @@ Of a quarter of the published width: images are 8 x 8; to train they are moved b
 Source: arXiv 1512.03385 for the network; the algorithms as in digits.py.
 Hardware: any CPU with two cores.
 Time: about a minute of training for 4 workers on two cores, two minutes with start-up.
-Expected result: test accuracy of the mean model 0.97 to 0.99; see experiments/batch_statistics.
+Expected result: test accuracy of the mean model 0.985 or better; see experiments/batch_statistics.
 """
 
 from digits import OPTIONS
@@ -24,7 +24,7 @@ def get_config(method="layup"):
     config.data.augment = "crop"  # a mirrored digit is none
     config.data.crop_padding = 1
     config.optimizer.learning_rate = 0.1
-    config.optimizer.weight_decay = 1e-4
+    config.optimizer.weight_decay = 5e-4  # as for CIFAR; with 1e-4 DDP reached 0.974
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup_steps = 20
     config.strategy.update({"name": method, **OPTIONS.get(method, {})})

@@ -1,7 +1,7 @@
 """What is made of measurements: results.json, and from it alone a figure and the table of a README.
 
     write_results(out, {..., "environment": environment(seed=0, smoke=False, seconds=60.0)})
-    publish(pictures, out)             # out/figure.png; the README too, if out is its results/
+    publish(pictures, out)             # out/figure.png; the README too, if out is a folder beside it
 
 A plot.py offers `draw(results, figure)` and `table(results)`, and redraws when run by itself.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from layup_jax.errors import LayupError, reason
+from layup_jax.host import jax_platform
 from layup_jax.metrics import describe_environment
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ BAR_LOOKS: tuple[dict[str, Any], ...] = (
     {"color": "#e69f00", "edgecolor": INK, "hatch": "..."},
     {"color": "#0b4f7a", "edgecolor": INK},
 )
+_NAMED = {"jax": "jax", "flax": "flax", "mpi4jax": "mpi4jax", "openmpi": "Open MPI"}
 _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -96,9 +98,13 @@ def with_spread(each: Mapping[str, Any], key: str, form: str) -> str:
 
 
 def environment(*, seed: int, smoke: bool, seconds: float) -> dict[str, Any]:
-    """Where and how long: enough to judge a number by, nothing about whose machine it is."""
+    """Where and how long: enough to judge a number by, nothing about whose machine it is.
+
+    To be called when all is measured: where there is an accelerator, this process takes it.
+    """
     described = describe_environment(seed, datetime.now(UTC))._asdict()
-    return {**described, "cpu": _cpu(), "smoke": smoke, "seconds": round(seconds, 1)}
+    hardware = {"cpu": _cpu(), "device": _device()}
+    return {**described, **hardware, "smoke": smoke, "seconds": round(seconds, 1)}
 
 
 def write_results(out: Path, results: Results) -> None:
@@ -132,7 +138,7 @@ def earlier(out: Path, *, smoke: bool) -> dict[str, Any]:
 
 
 def publish(pictures: Pictures, out: Path) -> None:
-    """Draws the results in `out`; fills in the README whose results these are."""
+    """Draws the results in `out`; fills in the README beside it, between the markers of that name."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -141,9 +147,9 @@ def publish(pictures: Pictures, out: Path) -> None:
         figure = Figure(figsize=(10.0, 4.4), dpi=150, layout="constrained")
         pictures.draw(results, figure)
         figure.savefig(out / "figure.png")
-    if out.resolve() == (pictures.folder / "results").resolve():
+    if out.resolve().parent == pictures.folder.resolve():
         text = f"{pictures.table(results)}\n\n{_circumstances(results['environment'])}"
-        fill(pictures.folder / "README.md", text)
+        fill(pictures.folder / "README.md", text, out.resolve().name)
 
 
 def fill(readme: Path, text: str, name: str = "results") -> None:
@@ -179,12 +185,22 @@ def redraw(pictures: Pictures) -> int:
 def _circumstances(environment: Mapping[str, Any]) -> str:
     versions = environment["versions"]
     smoke = "**A smoke run: these numbers prove nothing.** " if environment["smoke"] else ""
+    device = f"{environment['device']}, " if environment.get("device") else ""
+    packages = [f"{name} {versions[key]}" for key, name in _NAMED.items() if versions[key]]
     return (
         f"{smoke}Measured {environment['started'][:10]} in {environment['seconds'] / 60:.0f} minutes: "
-        f"{environment['cpu']}, {environment['processors']} cores, Python {environment['python']}, "
-        f"jax {versions['jax']}, flax {versions['flax']}, mpi4jax {versions['mpi4jax']}, "
-        f"Open MPI {versions['openmpi']}."
+        f"{device}{environment['cpu']}, {environment['processors']} cores, "
+        f"Python {environment['python']}, {', '.join(packages)}."
     )
+
+
+def _device() -> str | None:
+    """Of an accelerator, as JAX calls it; None where there is none."""
+    if jax_platform() == "cpu":
+        return None
+    import jax
+
+    return jax.local_devices()[0].device_kind
 
 
 def _cpu() -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import math
 import os
 import re
 import signal
@@ -33,6 +34,8 @@ HOSTS_VARIABLE = "LAYUP_HOSTS"  # the launcher's word to workers: what --hosts w
 VIRTUAL = "virtual"  # the value of it where all hosts are this machine
 _RANK_NAMES = ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 _SIZE_NAMES = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")
+_GPU_MEMORY = 0.75  # of a GPU's, that JAX takes where it is alone
+_GPU_MEMORY_NAMES = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_PREALLOCATE")
 _WORLD_NAMES = (("OMPI_COMM_WORLD_RANK",), ("OMPI_COMM_WORLD_SIZE",))
 
 
@@ -91,7 +94,8 @@ def prepare_host(bind: str, local_rank: int, local_size: int, *, devices: int = 
       local_rank: of this worker on its machine, in [0, local_size).
       local_size: number of workers on this machine.
       devices: that this worker computes on. Of several workers on GPUs each sees its own only: JAX would
-        put all of them on the first.
+        put all of them on the first. Workers that share a GPU share its memory in equal parts, unless
+        XLA_PYTHON_CLIENT_MEM_FRACTION or XLA_PYTHON_CLIENT_PREALLOCATE says otherwise.
 
     Returns:
       What was done.
@@ -107,7 +111,7 @@ def prepare_host(bind: str, local_rank: int, local_size: int, *, devices: int = 
     if platform == "cpu":
         _dispatch_synchronously()
     elif platform == "gpu" and local_size > 1:
-        gpus = _take_gpus(devices, local_rank)
+        gpus = _take_gpus(devices, local_rank, local_size)
     return HostReport(
         platform=platform,
         num_cores=len(allowed),
@@ -204,12 +208,15 @@ def _bind(allowed: Sequence[int], local_rank: int, local_size: int) -> tuple[int
     return cores
 
 
-def _take_gpus(devices: int, local_rank: int) -> tuple[str, ...] | None:
+def _take_gpus(devices: int, local_rank: int, local_size: int) -> tuple[str, ...] | None:
     visible = visible_gpus()
     if not visible:  # under WSL they have no device files
         return None
     gpus = share_of_gpus(visible, devices, local_rank)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    workers = math.ceil(local_size * len(gpus) / len(visible))
+    if workers > 1 and not any(name in os.environ for name in _GPU_MEMORY_NAMES):
+        os.environ[_GPU_MEMORY_NAMES[0]] = f"{_GPU_MEMORY / workers:.3f}"
     return gpus
 
 

@@ -1,5 +1,7 @@
 """How a worker finds its place on a machine, its cores and its platform."""
 
+import os
+
 import pytest
 
 from layup_jax import host
@@ -79,3 +81,21 @@ def test_a_worker_beside_others_sees_its_gpu_only(monkeypatch):
     assert visible_gpus() == ["GPU-a", "GPU-b"]
     assert prepare_host("auto", 1, 2).gpus == ("GPU-b",)
     assert visible_gpus() == ["GPU-b"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "preallocate", "fraction"),
+    [(2, None, None), (3, None, "0.375"), (3, "false", None)],
+)
+def test_workers_on_one_gpu_share_its_memory(monkeypatch, workers, preallocate, fraction):
+    names = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_PYTHON_CLIENT_PREALLOCATE")
+    for name in names:
+        monkeypatch.setenv(name, "")  # so that it is as before in the end, even if it is not there
+        monkeypatch.delenv(name)
+    if preallocate is not None:
+        monkeypatch.setenv(names[1], preallocate)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(host, "jax_platform", lambda: "gpu")
+    monkeypatch.setattr(host, "_tune_malloc", lambda: True)
+    assert prepare_host("auto", 0, workers).gpus == ("0",)
+    assert os.environ.get(names[0]) == fraction

@@ -5,7 +5,7 @@
 Passes and thread ratios: the processes of experiments.pd_asgd.timing, for each network. Methods: `layup
 train --config=configs/digits.py:NAME`, and what its summary says. A GPU, at the size of the paper:
 
-    python -m experiments.mfu --out /tmp/mfu --cases resnet50,gpt2 --compute_dtype bfloat16 --methods none
+    python -m experiments.mfu --out DIR --cases resnet50,gpt2 --compute_dtype bfloat16 --methods none
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,8 @@ from experiments import harness
 from experiments.mfu.plot import PICTURES
 from experiments.pd_asgd.__main__ import summarise_case, timed
 from experiments.pd_asgd.timing import CASES, MADE_UP, Job
-from experiments.report import over_seeds
+from experiments.report import earlier, over_seeds
+from layup_jax.host import jax_platform
 from layup_jax.metrics.records import RunSummary
 
 DEFAULT_CASES = ("conv", "mlp", "gpt", "resnet18")
@@ -47,14 +48,20 @@ class Used(NamedTuple):
 
 
 def measure(options: argparse.Namespace) -> Mapping[str, Any]:
-    """All networks, one after the other, then all methods in turn."""
+    """The networks asked for, then the methods in turn, among those that were measured before."""
+    found = earlier(options.out, smoke=options.smoke)
     with tempfile.TemporaryDirectory(prefix="layup-mfu-") as name:
         folder = Path(name)
-        return {
-            "compute_dtype": options.compute_dtype,
-            "cases": {case: _case(case, options, folder / "compiled") for case in options.cases},
-            "methods": _methods(options, folder),
-        }
+        cases = {case: _case(case, options, folder / "compiled") for case in options.cases}
+        methods = _methods(options, folder)
+    return {
+        "cases": _in_order(CASES | MADE_UP, found.get("cases", {}) | cases),
+        "methods": _in_order(METHODS, found.get("methods", {}) | methods),
+    }
+
+
+def _in_order(names: Iterable[str], found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in names if name in found}
 
 
 def used(summary: RunSummary) -> Used:
@@ -76,7 +83,12 @@ def _case(name: str, options: argparse.Namespace, compiled: Path) -> dict[str, A
     job = Job(name, options.rounds, options.steps, options.seed, options.compute_dtype, 0)
     case = summarise_case(timed(job, compiled))
     alone = case["passes_alone"]
-    return {**case, "beta_alone": alone["backward_seconds"] / alone["forward_seconds"]}
+    if (
+        jax_platform() != "cpu"
+    ):  # threads time their calls, which return before anything is computed
+        case["backward_over_forward"] = None
+    beta = alone["backward_seconds"] / alone["forward_seconds"]
+    return {**case, "compute_dtype": options.compute_dtype, "beta_alone": beta}
 
 
 def _methods(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

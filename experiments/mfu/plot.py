@@ -71,7 +71,7 @@ def brief(results: Results) -> str:
 
 def _passes(results: Results) -> str:
     header = (
-        f"network, {results['compute_dtype']}",
+        "network",
         "forward pass (ms)",
         "backward pass (ms)",
         "backward / forward",
@@ -81,14 +81,14 @@ def _passes(results: Results) -> str:
     rows = []
     for name, case in results["cases"].items():
         alone = case["passes_alone"]
-        flops = case["step_flops"]
+        beside, flops = case["backward_over_forward"], case["step_flops"]
         rows.append(
             [
-                f"{name}, batch {case['batch_size']}",
+                f"{name}, {case['compute_dtype']}, batch {case['batch_size']}",
                 f"{alone['forward_seconds'] * 1e3:.2f}",
                 f"{alone['backward_seconds'] * 1e3:.2f}",
                 f"{case['beta_alone']:.2f}",
-                f"{case['backward_over_forward']:.2f}",
+                "not known" if beside is None else f"{beside:.2f}",
                 "not known" if flops is None else f"{flops / 1e9:,.2f}",
             ]
         )

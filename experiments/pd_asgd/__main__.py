@@ -24,6 +24,7 @@ from experiments.pd_asgd.bias import Job as BiasJob
 from experiments.pd_asgd.plot import PICTURES
 from experiments.pd_asgd.timing import AUTO, CASES, RATIOS, REFERENCE, Job
 from experiments.report import earlier, median_ratio
+from layup_jax.host import jax_platform
 from layup_jax.staleness import predicted_delay
 
 DEFAULT = "1:2"
@@ -234,7 +235,8 @@ def timed(job: Job, compiled: Path | None = None) -> Any:
       compiled: as `harness.run_process` takes it.
     """
     sys.stderr.write(f"timing {job.case} ...\n")
-    command = [*_ONE_THREAD, sys.executable, "-m", "experiments.pd_asgd.timing"]
+    held = _ONE_THREAD if jax_platform() == "cpu" else ()
+    command = [*held, sys.executable, "-m", "experiments.pd_asgd.timing"]
     output = harness.run_process(
         [*command, json.dumps(job._asdict())],
         what=f"timing {job.case}",

@@ -2,7 +2,7 @@
 
     python -m experiments.pd_asgd.timing '{"case": "conv", "rounds": 9, ...}'
 
-NPROC=1 and XLA_FLAGS=--xla_cpu_multi_thread_eigen=false hold XLA to one thread for each thread of ours.
+On CPUs NPROC=1 and XLA_FLAGS=--xla_cpu_multi_thread_eigen=false hold XLA to one thread for each of ours.
 
 All schedules live in one process and take turns in blocks of steps, so that a slow minute hits all alike.
 """
@@ -285,18 +285,21 @@ def _task(case: Case, config: Any) -> Any:
 
 
 def _batches(case: Case) -> list[Any]:
-    """Digits in fixed batches, or one batch that is made up."""
+    """Digits in fixed batches, or one batch that is made up; on the device, as from a run's loader."""
+    import jax
+
     from layup_jax.config import validated
     from layup_jax.data import Batch, make_loader
     from layup_jax.training import loader_spec
 
     if case.shape is not None:
-        return [Batch(*_made_up(case))]
+        return [jax.device_put(Batch(*made_up(case)))]
     config = validated({"batch_size": case.batch_size})
-    return list(itertools.islice(make_loader(loader_spec(config, 0, 1)), _BATCHES))
+    loader = make_loader(loader_spec(config, 0, 1))
+    return [jax.device_put(batch) for batch in itertools.islice(loader, _BATCHES)]
 
 
-def _made_up(case: Case) -> tuple[Any, Any]:
+def made_up(case: Case) -> tuple[Any, Any]:
     """Images of noise, or tokens in any order whose next ones are to be told."""
     import numpy as np
 

@@ -1,6 +1,10 @@
 """A training step layer by layer, against the same step as one fused call with donated arguments.
 
-python -m experiments.step_overhead --out experiments/step_overhead/results
+    python -m experiments.step_overhead --out experiments/step_overhead/results
+
+At the size of the papers, on one GPU:
+
+    python -m experiments.step_overhead --out DIR --cases resnet50,gpt2 --compute_dtype bfloat16
 """
 
 from __future__ import annotations
@@ -9,6 +13,9 @@ import argparse
 import json
 import statistics
 import sys
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from experiments.harness import (
@@ -19,41 +26,57 @@ from experiments.harness import (
     run_process,
 )
 from experiments.report import earlier, median_ratio
-from experiments.step_overhead.measure import CASES, Job
+from experiments.step_overhead.measure import CASES, LARGE, Job
 from experiments.step_overhead.plot import PICTURES
+from layup_jax.host import jax_platform
 
 _TIMEOUT_SECONDS = 1800.0
 _SMOKE_SECONDS = 0.05
 _BOTH = ("layer", "model")
+_BINDS = ("cores", "none")
+_NAMES = {"cores": "bound", "none": "unbound"}  # in results.json
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The cases asked for, one after the other, among those that were measured before."""
     seconds = _SMOKE_SECONDS if options.smoke else Job._field_defaults["seconds"]
+    measured = {"seconds": seconds, "compute_dtype": options.compute_dtype}
     found = earlier(options.out, smoke=options.smoke)
     for name in options.cases:
-        job = Job(name, "cores", rounds=options.rounds, seconds=seconds, seed=options.seed)
+        job = Job(name, "cores", rounds=options.rounds, seed=options.seed, **measured)
         found[name] = measure_case(job)
-    return {name: found[name] for name in CASES if name in found}
+    return {name: found[name] for name in CASES | LARGE if name in found}
 
 
 def measure_case(job: Job) -> dict[str, Any]:
-    """One case in processes of its own: steps bound and unbound, compilation and memory both ways."""
-    case = CASES[job.case]
-    compiled = {spec: _run(job._replace(compile=spec)) for spec in _BOTH}
-    steps = {"bound": _run(job), "unbound": _run(job._replace(bind="none"))}
-    results = summarise(compiled, steps)
-    if case.measures_memory:
-        results |= summarise_memory({spec: _run(job._replace(memory=spec)) for spec in _BOTH})
-    if case.depths:
-        few, many = case.depths
-        jobs = {"few": ("layer", few), "many": ("layer", many), "fused": ("model", many)}
-        deep = {
-            name: _run(job._replace(compile=spec, depth=depth))
-            for name, (spec, depth) in jobs.items()
-        }
-        results |= summarise_depths(case.depths, deep)
-    return results
+    """One case in processes of its own: steps, compilation and memory both ways.
+
+    On CPUs steps are timed bound to one core and unbound. An accelerator leaves the cores free, so
+    nothing is bound; its compiler takes minutes, so processes share what the first two have compiled,
+    which are the ones that are timed at it.
+    """
+    binds = _BINDS if jax_platform() == "cpu" else _BINDS[-1:]
+    job = job._replace(bind=binds[0])
+    with tempfile.TemporaryDirectory(prefix="layup-step-") as folder:
+        run = partial(_run, compiled=None if binds == _BINDS else Path(folder))
+        seconds = {spec: run(job._replace(compile=spec)) for spec in _BOTH}
+        steps = {_NAMES[bind]: run(job._replace(bind=bind)) for bind in binds}
+        results = {"compute_dtype": job.compute_dtype, **summarise(seconds, steps)}
+        if job.network.measures_memory:
+            results |= summarise_memory({spec: run(job._replace(memory=spec)) for spec in _BOTH})
+    return results | _measure_depths(job)
+
+
+def _measure_depths(job: Job) -> dict[str, Any]:
+    """How compilation grows; nothing where a case has no depths."""
+    if not job.network.depths:
+        return {}
+    few, many = job.network.depths
+    jobs = {"few": ("layer", few), "many": ("layer", many), "fused": ("model", many)}
+    deep = {
+        name: _run(job._replace(compile=spec, depth=depth)) for name, (spec, depth) in jobs.items()
+    }
+    return summarise_depths(job.network.depths, deep)
 
 
 def summarise_memory(found: dict[str, int]) -> dict[str, Any]:
@@ -78,30 +101,43 @@ def summarise_depths(depths: tuple[int, ...], seconds: dict[str, float]) -> dict
 
 
 def summarise(compiled: dict[str, float], steps: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of one case, from what its processes printed."""
-    bound, unbound = steps["bound"]["rounds"], steps["unbound"]["rounds"]
-    segments = steps["bound"]["segments"]["layer"]
+    """The numbers of one case, from what its processes printed.
+
+    Args:
+      compiled: seconds of compilation, by partition.
+      steps: timings, "bound" and "unbound" or the second only.
+    """
+    rounds = {name: each["rounds"] for name, each in steps.items()}
+    first = next(iter(steps.values()))
+    segments = first["segments"]["layer"]
     results = {
-        "layerwise_over_fused": median_ratio(bound["layer"], bound["model"]),
-        "layerwise_over_fused_unbound": median_ratio(unbound["layer"], unbound["model"]),
-        "step_seconds_layerwise": statistics.median(bound["layer"]),
-        "step_seconds_fused": statistics.median(bound["model"]),
-        "step_seconds_layerwise_unbound": statistics.median(unbound["layer"]),
-        "step_seconds_fused_unbound": statistics.median(unbound["model"]),
         "compile_seconds_layerwise": compiled["layer"],
         "compile_seconds_fused": compiled["model"],
         "segments": segments,
         "jitted_calls": 2 * segments - 1,
-        **_dispatch(bound),
-        "rounds": {"bound": bound, "unbound": unbound},
+        "rounds": rounds,
+        **_steps(first["rounds"], ""),
     }
-    if "auto" in bound:
-        results |= {
-            "auto_over_fused": median_ratio(bound["auto"], bound["model"]),
-            "auto_over_fused_unbound": median_ratio(unbound["auto"], unbound["model"]),
-            "partition": steps["bound"]["partitions"]["auto"],
-        }
+    if len(rounds) > 1:
+        results |= _steps(rounds["unbound"], "_unbound")
+    if "narrow_layer" in first["rounds"]:
+        results |= _dispatch(first["rounds"])
+    if "auto" in first["rounds"]:
+        results["partition"] = first["partitions"]["auto"]
     return results
+
+
+def _steps(rounds: dict[str, list[float]], suffix: str) -> dict[str, float]:
+    """Times of steps and their ratios, with so many letters more in their names."""
+    layer, model = rounds["layer"], rounds["model"]
+    found = {
+        "layerwise_over_fused": median_ratio(layer, model),
+        "step_seconds_layerwise": statistics.median(layer),
+        "step_seconds_fused": statistics.median(model),
+    }
+    if "auto" in rounds:
+        found["auto_over_fused"] = median_ratio(rounds["auto"], model)
+    return {f"{name}{suffix}": value for name, value in found.items()}
 
 
 def _dispatch(rounds: dict[str, list[float]]) -> dict[str, float | None]:
@@ -123,7 +159,7 @@ def _dispatch(rounds: dict[str, list[float]]) -> dict[str, float | None]:
     }
 
 
-def _run(job: Job) -> Any:
+def _run(job: Job, compiled: Path | None = None) -> Any:
     what = f"timing {job.case} ({job.bind})"
     if job.compile:
         what = f"compiling {job.case}, {job.compile}, {job.depth or 'its own'} blocks"
@@ -131,20 +167,23 @@ def _run(job: Job) -> Any:
         what = f"measuring the memory of {job.case}, {job.memory}"
     sys.stderr.write(f"{what} ...\n")
     command = [sys.executable, "-m", "experiments.step_overhead.measure", json.dumps(job._asdict())]
-    return json.loads(run_process(command, what=what, timeout_seconds=_TIMEOUT_SECONDS))
+    return json.loads(
+        run_process(command, what=what, timeout_seconds=_TIMEOUT_SECONDS, compiled=compiled)
+    )
 
 
 def _cases(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in CASES:
-            raise ExperimentError(f"unknown case '{name}'; use some of: {','.join(CASES)}")
+        if name not in CASES | LARGE:
+            raise ExperimentError(f"unknown case '{name}'; use some of: {','.join(CASES | LARGE)}")
     return names
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = arguments("step_overhead", __doc__, rounds=9)
     parser.add_argument("--cases", type=_cases, default=list(CASES), metavar="NAME,...")
+    parser.add_argument("--compute_dtype", choices=("float32", "bfloat16"), default="float32")
     return parser
 
 

@@ -2,7 +2,7 @@
 
     python -m experiments.step_overhead.measure '{"case": "mlp", "bind": "cores", ...}'
 
-A fresh process for each, because binding, malloc and compilation are matters of a whole process.
+A fresh process for each, because binding, memory and compilation are matters of a whole process.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.harness import paired_rounds
+from experiments.pd_asgd.timing import MADE_UP
 from layup_jax.host import allowed_cores, die_with_parent, prepare_host
 
 _LATER_STEPS = 3
@@ -33,9 +34,10 @@ class Case(NamedTuple):
       batch_size: samples of a step.
       model: name in layup_jax.models.
       options: of its builder.
-      narrow: options that leave it nothing to compute, layer for layer.
+      narrow: options that leave it nothing to compute, layer for layer; None for large ones.
       partitions: measured besides "layer" and "model".
       measures_memory: whether to measure what a step needs.
+      classes: of an image, or the vocabulary: 256 bytes and the end of a document.
       depths: smaller and larger number of equal blocks at which to time compilation; () for neither.
     """
 
@@ -43,20 +45,16 @@ class Case(NamedTuple):
     batch_size: int
     model: str
     options: dict[str, Any]
-    narrow: dict[str, Any]
+    narrow: dict[str, Any] | None
     partitions: tuple[str, ...] = ()
     measures_memory: bool = False
     depths: tuple[int, ...] = ()
+    classes: int = 10
 
     @property
     def is_text(self) -> bool:
         """Whether a sample is tokens, with a label for each."""
         return len(self.input_shape) == 1
-
-    @property
-    def num_classes(self) -> int:
-        """Logits; 256 bytes and the end of a document for text."""
-        return 257 if self.is_text else 10
 
 
 CASES = {
@@ -71,6 +69,7 @@ CASES = {
         {"depth": 4, "width": 4},
         measures_memory=True,
         depths=(12, 48),
+        classes=257,
     ),
     "tiny_mlp": Case(
         (8, 8, 1), 32, "mlp", {"width": 64, "depth": 12}, {"width": 1, "depth": 12}, ("auto",)
@@ -78,11 +77,21 @@ CASES = {
 }
 
 
+def _at_size_of_paper(name: str) -> Case:
+    each = MADE_UP[name]
+    assert each.shape is not None
+    measured = {"measures_memory": True, "classes": each.classes}
+    return Case(each.shape, each.batch_size, each.model, each.options, None, **measured)
+
+
+LARGE = {name: _at_size_of_paper(name) for name in ("resnet50", "gpt2")}  # for one accelerator
+
+
 class Job(NamedTuple):
     """What one process does.
 
     Attributes:
-      case: name in CASES.
+      case: name in CASES or LARGE.
       bind: cores | none; "cores" is one core, as a worker has it on a full machine.
       compile: the partition whose compilation is to be timed; None to time steps.
       depth: of the network then; None leaves it.
@@ -90,6 +99,7 @@ class Job(NamedTuple):
       rounds: of paired timings.
       seconds: of one timing, about.
       seed: of data and orders.
+      compute_dtype: float32 | bfloat16.
     """
 
     case: str
@@ -100,12 +110,18 @@ class Job(NamedTuple):
     rounds: int = 9
     seconds: float = 1.0
     seed: int = 0
+    compute_dtype: str = "float32"
+
+    @property
+    def network(self) -> Case:
+        """The case of that name."""
+        return (CASES | LARGE)[self.case]
 
 
 class Trainer:
     """A worker's compute, alone: engine, store and pipeline, made as a run makes them."""
 
-    def __init__(self, case: Case, options: dict[str, Any], spec: str, *, learning_rate: float):
+    def __init__(self, case: Case, spec: str, compute_dtype: str, *, learning_rate: float = 0.01):
         """Builds; `spec` is a partition, of which "model" is the fused step."""
         from layup_jax.clock import WallClock
         from layup_jax.config import OptimizerConfig, validated
@@ -118,11 +134,13 @@ class Trainer:
         from layup_jax.store import ParameterStore
         from layup_jax.task import Task
 
-        model = MODELS[case.model](case.input_shape, case.num_classes, **options)
+        model = MODELS[case.model](case.input_shape, case.classes, **case.options)
         optimizer = make_optimizer(OptimizerConfig(learning_rate=learning_rate), None)
         task = Task(model, cross_entropy, optimizer)
         name = "fused" if spec == "model" else "local"
-        config = validated({"partition": spec, "strategy": {"name": name}})
+        config = validated(
+            {"partition": spec, "strategy": {"name": name}, "compute_dtype": compute_dtype}
+        )
         batches = _batches(case)
         self.chosen = choose_partition(config, task, batches[0])
         self._batches = itertools.cycle(batches)
@@ -147,50 +165,61 @@ class Trainer:
 
 
 def _batches(case: Case) -> list[Any]:
+    """Made up, and on the device, as a run's loader leaves them."""
+    import jax
+
     from layup_jax.data import Batch
 
     random = np.random.default_rng(0)
     shape = (case.batch_size, *case.input_shape)
 
     def integers(shape: tuple[int, ...]) -> np.ndarray:
-        return random.integers(case.num_classes, size=shape, dtype=np.int32)
+        return random.integers(case.classes, size=shape, dtype=np.int32)
 
     def batch() -> Batch:
         if case.is_text:
             return Batch(integers(shape), integers(shape))
         return Batch(random.random(shape, np.float32), integers(shape[:1]))
 
-    return [batch() for _ in range(8)]
+    return [jax.device_put(batch()) for _ in range(8)]
 
 
-def compile_seconds(case: Case, spec: str, depth: int | None) -> float:
+def compile_seconds(job: Job, spec: str) -> float:
     """Seconds of the first step beyond those of a later one."""
-    import jax
-
-    if depth is not None:
-        case = case._replace(batch_size=2, options={**case.options, "depth": depth})
-
-    jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(2)))  # starts the backend
-    trainer = Trainer(case, case.options, spec, learning_rate=0.01)
+    case = job.network
+    if job.depth is not None:
+        case = case._replace(batch_size=2, options={**case.options, "depth": job.depth})
+    _start_backend()
+    trainer = Trainer(case, spec, job.compute_dtype)
     first = trainer.seconds_per_step(1)
     return first - statistics.median(trainer.seconds_per_step(1) for _ in range(_LATER_STEPS))
 
 
-def memory_bytes(case: Case, spec: str) -> int:
-    """The most resident memory during steps, beyond what the process has before it builds the network.
+def memory_bytes(job: Job, spec: str) -> int:
+    """The most memory during steps, beyond what there was before the network.
 
-    What compilation has left on the heap is given back before.
+    On CPUs resident memory; what compilation has left on the heap is given back before. Of an accelerator
+    its own allocator's peak, over building and steps.
     """
     import jax
 
-    jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(2)))
+    _start_backend()
     before = _resident("VmRSS")
-    trainer = Trainer(case, case.options, spec, learning_rate=0.01)
+    trainer = Trainer(job.network, spec, job.compute_dtype)
     trainer.seconds_per_step(2)
+    statistics = jax.local_devices()[0].memory_stats()
+    if statistics is not None:
+        return statistics["peak_bytes_in_use"]
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     trainer.seconds_per_step(_LATER_STEPS)
     return _resident("VmHWM") - before
+
+
+def _start_backend() -> None:
+    import jax
+
+    jax.block_until_ready(jax.jit(lambda x: x + 1)(np.zeros(2)))
 
 
 def _resident(name: str) -> int:
@@ -200,17 +229,18 @@ def _resident(name: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def step_seconds(case: Case, job: Job) -> dict[str, Any]:
-    """Times steps in paired rounds; where bound, those of the narrow network too."""
+def step_seconds(job: Job) -> dict[str, Any]:
+    """Times steps in paired rounds; where bound, those of the narrow network too, if there is one."""
+    case = job.network
     trainers = {
-        spec: Trainer(case, case.options, spec, learning_rate=0.01)
+        spec: Trainer(case, spec, job.compute_dtype)
         for spec in ("layer", "model", *case.partitions)
     }
     chosen = {spec: trainer.chosen for spec, trainer in trainers.items()}
-    if job.bind == "cores":
-        narrow = case._replace(batch_size=2)
+    if job.bind == "cores" and case.narrow is not None:
+        narrow = case._replace(batch_size=2, options=case.narrow)
         for spec in ("layer", "model"):
-            trainers[f"narrow_{spec}"] = Trainer(narrow, case.narrow, spec, learning_rate=0.0)
+            trainers[f"narrow_{spec}"] = Trainer(narrow, spec, job.compute_dtype, learning_rate=0.0)
     measures = {name: _timing(trainer, job.seconds) for name, trainer in trainers.items()}
     return {
         "rounds": paired_rounds(measures, rounds=job.rounds, seed=job.seed),
@@ -229,10 +259,9 @@ def run(job: Job) -> Any:
     """Does what one process does."""
     cores = len(allowed_cores())
     prepare_host(job.bind, 0, cores if job.bind == "cores" else 1)
-    case = CASES[job.case]
     if job.memory:
-        return memory_bytes(case, job.memory)
-    return compile_seconds(case, job.compile, job.depth) if job.compile else step_seconds(case, job)
+        return memory_bytes(job, job.memory)
+    return compile_seconds(job, job.compile) if job.compile else step_seconds(job)
 
 
 if __name__ == "__main__":

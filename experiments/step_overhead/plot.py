@@ -6,6 +6,7 @@ python -m experiments.step_overhead.plot experiments/step_overhead/results
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _SERIES = (  # partition, binding, label
     ("layer", "bound", "layer by layer, one core"),
-    ("layer", "unbound", "layer by layer, all cores"),
+    ("layer", "unbound", "layer by layer, nothing bound"),
     ("auto", "bound", "partition auto, one core"),
 )
 _WIDTH = 0.26
@@ -38,7 +39,9 @@ def _draw_ratios(axes: Axes, results: Results, cases: list[str]) -> None:
     for position, name in enumerate(cases):
         rounds = results[name]["rounds"]
         there = [
-            index for index, (spec, binding, _) in enumerate(_SERIES) if spec in rounds[binding]
+            index
+            for index, (spec, binding, _) in enumerate(_SERIES)
+            if spec in rounds.get(binding, {})
         ]
         for place, index in enumerate(there):
             spec, binding, label = _SERIES[index]
@@ -87,20 +90,20 @@ def table(results: Results) -> str:
     rows = []
     for name in _cases(results):
         case = results[name]
-        auto, share = case.get("auto_over_fused"), case["dispatch_share_of_overhead"]
         rows.append(
             (
                 name,
                 f"{1e3 * case['step_seconds_fused']:.2f}",
                 f"**{case['layerwise_over_fused']:.2f}**",
-                f"{case['layerwise_over_fused_unbound']:.2f}",
-                "" if auto is None else f"{auto:.2f}",
+                _number(case.get("layerwise_over_fused_unbound"), ".2f"),
+                _number(case.get("auto_over_fused"), ".2f"),
                 f"{case['jitted_calls']}",
-                f"{1e3 * case['dispatch_seconds']:.2f}",
-                "" if share is None else f"{share:.0%}",
+                _number(case.get("dispatch_seconds"), ".2f", 1e3),
+                _number(case.get("dispatch_share_of_overhead"), ".0%"),
                 f"{case['compile_seconds_layerwise']:.1f} / {case['compile_seconds_fused']:.1f}",
             )
         )
+    header, *rows = _without_empty_columns([header, *rows])
     notes = [
         f"`auto` chose for {name}: {results[name]['partition']}."
         for name in _cases(results)
@@ -108,6 +111,16 @@ def table(results: Results) -> str:
     ]
     notes += [*_depths(results), *_memory(results)]
     return "\n\n".join([markdown(header, rows), *([" ".join(notes)] if notes else [])])
+
+
+def _number(value: float | None, form: str, scale: float = 1.0) -> str:
+    return "" if value is None else format(scale * value, form)
+
+
+def _without_empty_columns(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Of the rows, the first of which has the names, what is known of any case."""
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    return list(zip(*columns, strict=True))
 
 
 def brief(results: Results) -> str:

@@ -20,7 +20,8 @@ def _case(mfu):
     return {
         "passes_alone": {"forward_seconds": 0.004, "backward_seconds": 0.01},
         "beta_alone": 2.5,
-        "backward_over_forward": 1.6,
+        "backward_over_forward": None if mfu is None else 1.6,
+        "compute_dtype": "bfloat16",
         "batch_size": 128,
         "step_flops": None if mfu is None else 3.9e8,
         "schedules": dict.fromkeys(names, row),
@@ -31,7 +32,6 @@ def _case(mfu):
 def results(request, environment):
     runs = [used(summary(mfu=request.param, time_split=SPLIT)) for _ in range(2)]
     return {
-        "compute_dtype": "float32",
         "cases": {"conv": _case(request.param), "mlp": _case(request.param)},
         "methods": {name: over_seeds(runs) for name in METHODS},
         "environment": environment,
@@ -48,8 +48,8 @@ def test_a_summary_is_taken_apart():
 def test_tables(results):
     text = table(results)
     known = results["cases"]["conv"]["step_flops"] is not None
-    flops, mfu = ("0.39", "25.0%") if known else ("not known", "not known")
-    assert f"| conv, batch 128 | 4.00 | 10.00 | 2.50 | 1.60 | {flops} |" in text
+    beside, flops, mfu = ("1.60", "0.39", "25.0%") if known else ["not known"] * 3
+    assert f"| conv, bfloat16, batch 128 | 4.00 | 10.00 | 2.50 | {beside} | {flops} |" in text
     assert f"| mlp, whole model | 1:2 | 9,000 | 1.50 | {mfu} |" in text
     spread = "25.00% ± 0.00%" if known else "not known"
     assert f"| ddp | {spread} | 17,904 ± 0 | 1.00 | 2.00 | 3.00 | 4.00 | 5.00 | 6.00 |" in text

@@ -56,6 +56,17 @@ def test_without_overhead_there_is_no_share_of_it(printed):
     assert table({"mlp": case})
 
 
+def test_on_an_accelerator_nothing_is_bound_and_its_columns_are_left_out(printed):
+    compiled, steps = printed
+    del steps["bound"]
+    case = summarise(compiled, steps)
+    assert case["layerwise_over_fused"] == pytest.approx(1.6)
+    assert case.keys().isdisjoint({"layerwise_over_fused_unbound", "dispatch_seconds"})
+    text = table({"gpt2": case})
+    assert "| gpt2 | 5.00 | **1.60** | 1.20 | 23 | 2.0 / 3.0 |" in text
+    assert "dispatch" not in text.splitlines()[0]
+
+
 def test_numbers_of_depth_and_memory(printed):
     deep = summarise_depths((12, 48), {"few": 2.0, "many": 2.2, "fused": 11.0})
     assert deep["compile_48_over_12"] == pytest.approx(1.1)
@@ -77,6 +88,7 @@ def test_cases_of_an_earlier_run_are_kept(environment, tmp_path):
 def test_pictures_need_nothing_but_results(printed, environment, tmp_path):
     folder = tmp_path / "step_overhead"
     (folder / "results").mkdir(parents=True)
+    (folder / "results_gpu").mkdir()
     readme = folder / "README.md"
     readme.write_text((PICTURES.folder / "README.md").read_text())
     results = {name: summarise(*printed) for name in CASES}
@@ -85,6 +97,14 @@ def test_pictures_need_nothing_but_results(printed, environment, tmp_path):
     check_picture(folder / "results" / "figure.png", least_colours=20)
     assert "| resnet18 | 12.00 | **1.20** | 1.60 |" in readme.read_text()
     assert "Measured 2026-01-02 in 10 minutes: Some CPU, 2 cores" in readme.read_text()
+    versions = {"jax": "1.2.3", "flax": "0.1", "mpi4jax": None, "openmpi": None}
+    on_gpu = {**environment, "device": "Some GPU", "versions": versions}
+    write_results(folder / "results_gpu", {**results, "environment": on_gpu})
+    before = readme.read_text()
+    publish(PICTURES._replace(folder=folder), folder / "results_gpu")
+    assert "Some GPU, Some CPU, 2 cores, Python 3.11.7, jax 1.2.3, flax 0.1." in readme.read_text()
+    ours = "results_gpu: begin"
+    assert before.partition(ours)[0] == readme.read_text().partition(ours)[0]
 
 
 def test_one_small_case_for_real(tmp_path):
@@ -97,7 +117,7 @@ def test_one_small_case_for_real(tmp_path):
     results = read_results(tmp_path)
     assert results.keys() == {"tiny_mlp", "environment"}
     case = results["tiny_mlp"]
-    assert case.keys() == KEYS | AUTO_KEYS
+    assert case.keys() == KEYS | AUTO_KEYS | {"compute_dtype"}
     assert case["segments"] == 12
     assert 0.2 < case["layerwise_over_fused"] < 50
     assert case["compile_seconds_layerwise"] > 0
