@@ -14,7 +14,7 @@ import platform
 import re
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -135,6 +135,14 @@ def earlier(out: Path, *, smoke: bool) -> dict[str, Any]:
         return {}
     results = dict(read_results(out))
     return results if results.pop("environment", {}).get("smoke") == smoke else {}
+
+
+def beside(
+    found: Mapping[str, Any], measured: Mapping[str, Any], names: Iterable[str]
+) -> dict[str, Any]:
+    """What was measured now and, of the rest, what was found before; in the order of the names."""
+    both = {**found, **measured}
+    return {name: both[name] for name in names if name in both}
 
 
 def publish(pictures: Pictures, out: Path) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from experiments import harness
 from experiments.mfu.plot import PICTURES
 from experiments.pd_asgd.__main__ import summarise_case, timed
 from experiments.pd_asgd.timing import CASES, MADE_UP, Job
-from experiments.report import earlier, over_seeds
+from experiments.report import beside, earlier, over_seeds
 from layup_jax.host import jax_platform
 from layup_jax.metrics.records import RunSummary
 
@@ -55,13 +55,9 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         cases = {case: _case(case, options, folder / "compiled") for case in options.cases}
         methods = _methods(options, folder)
     return {
-        "cases": _in_order(CASES | MADE_UP, found.get("cases", {}) | cases),
-        "methods": _in_order(METHODS, found.get("methods", {}) | methods),
+        "cases": beside(found.get("cases", {}), cases, CASES | MADE_UP),
+        "methods": beside(found.get("methods", {}), methods, METHODS),
     }
-
-
-def _in_order(names: Iterable[str], found: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: found[name] for name in names if name in found}
 
 
 def used(summary: RunSummary) -> Used:

@@ -36,6 +36,7 @@ from experiments.harness import (
     paired_rounds,
     train,
 )
+from experiments.report import beside, earlier
 from experiments.slow_network.plot import EFFICIENT, HEADLINE, METHODS, PICTURES, RATES
 from layup_jax.virtual_cluster import Cluster, virtual_hosts
 
@@ -78,7 +79,7 @@ class Run(NamedTuple):
 
 
 def measure(options: argparse.Namespace) -> Mapping[str, Any]:
-    """Tunes, then runs all methods at all rates."""
+    """Tunes, then runs all methods at the rates asked for, beside those that were measured before."""
     with (
         tempfile.TemporaryDirectory(prefix="layup-slow-network-") as folder,
         virtual_hosts(WORKERS) as cluster,
@@ -88,6 +89,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
         tried = tune(run, options.periods, options.seed)
         periods = {method: best_period(runs) for method, runs in tried.items()}
         rates = {rate: _at_rate(cluster, rate, run, periods, options) for rate in options.rates}
+    found = earlier(options.out, smoke=options.smoke).get("rates", {})
     return {
         **headline(rates[HEADLINE]),
         "periods": periods,
@@ -95,7 +97,7 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
             method: {str(period): found._asdict() for period, found in runs.items()}
             for method, runs in tried.items()
         },
-        "rates": {rate: summarise(rounds) for rate, rounds in rates.items()},
+        "rates": beside(found, {rate: summarise(each) for rate, each in rates.items()}, RATES),
         "workers": WORKERS,
         "run_seconds": options.seconds,
         "seeds": list(range(options.seed + 1, options.seed + 1 + options.rounds)),
@@ -162,7 +164,8 @@ def _period(steps: int) -> tuple[str, ...]:
 def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     options.methods = _NEEDED if options.smoke else METHODS
     options.seconds = 2.0 if options.smoke else _RUN_SECONDS
-    rates = options.rates or (() if options.smoke else RATES)
+    usual = () if options.smoke else RATES
+    rates = usual if options.rates is None else options.rates
     options.rates = tuple(dict.fromkeys((HEADLINE, *rates)))
     options.periods = PERIODS[:1] if options.smoke else PERIODS
     if options.smoke:
@@ -173,7 +176,10 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = arguments("slow_network", __doc__, rounds=3)
     parser.add_argument(
-        "--rates", type=names_among(RATES), metavar="A,B", help=f"beside {HEADLINE}; default: all"
+        "--rates",
+        type=names_among(RATES),
+        metavar="A,B",
+        help=f"beside {HEADLINE}; others stay as they were; default: all",
     )
     return parser
 

@@ -25,7 +25,7 @@ from experiments.harness import (
     main,
     run_process,
 )
-from experiments.report import earlier, median_ratio
+from experiments.report import beside, earlier, median_ratio
 from experiments.step_overhead.measure import CASES, LARGE, Job
 from experiments.step_overhead.plot import PICTURES
 from layup_jax.host import jax_platform
@@ -41,11 +41,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The cases asked for, one after the other, among those that were measured before."""
     seconds = _SMOKE_SECONDS if options.smoke else Job._field_defaults["seconds"]
     measured = {"seconds": seconds, "compute_dtype": options.compute_dtype}
-    found = earlier(options.out, smoke=options.smoke)
-    for name in options.cases:
-        job = Job(name, "cores", rounds=options.rounds, seed=options.seed, **measured)
-        found[name] = measure_case(job)
-    return {name: found[name] for name in CASES | LARGE if name in found}
+    cases = {
+        name: measure_case(Job(name, "cores", rounds=options.rounds, seed=options.seed, **measured))
+        for name in options.cases
+    }
+    return beside(earlier(options.out, smoke=options.smoke), cases, CASES | LARGE)
 
 
 def measure_case(job: Job) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from experiments.emulated import (
     time_ratio,
 )
 from experiments.harness import Experiment, arguments, main, names_among, paired_rounds, train
+from experiments.report import beside, earlier
 from experiments.stragglers.plot import MESSAGE_SECONDS, METHODS, PICTURES, SLOWDOWNS
 
 _SLOW_RANK = WORKERS - 1
@@ -39,7 +40,7 @@ Cases = Mapping[str, Mapping[str, Sequence[Measured]]]
 
 
 def measure(options: argparse.Namespace) -> Mapping[str, Any]:
-    """All methods under all delays, in turn within a round."""
+    """The methods under all delays, in turn within a round, beside those that were measured before."""
     with tempfile.TemporaryDirectory(prefix="layup-stragglers-") as folder:
         run = partial(_run, Path(folder), options)
         slow = {value: _slowdown(value) for value in options.slowdowns}
@@ -54,10 +55,14 @@ def measure(options: argparse.Namespace) -> Mapping[str, Any]:
     slowdowns = {str(value): _of(rounds, "slow", value) for value in slow}
     none = str(min(slow))
     lateness = {"0": slowdowns[none], **{str(value): _of(rounds, "late", value) for value in late}}
-    return {
-        **headline(slowdowns),
+    found = earlier(options.out, smoke=options.smoke)
+    cases = {
         "slowdowns": summarise(slowdowns, none),
         "message_seconds": summarise(lateness, "0"),
+    }
+    return {
+        **headline(slowdowns),
+        **{kind: _beside(found.get(kind, {}), measured) for kind, measured in cases.items()},
         "workers": WORKERS,
         "samples": options.samples,
         "seeds": list(range(options.seed, options.seed + options.rounds)),
@@ -87,6 +92,13 @@ def summarise(cases: Cases, none: str) -> dict[str, Any]:
             for method, runs in methods.items()
         }
         for value, methods in cases.items()
+    }
+
+
+def _beside(found: Mapping[str, Any], cases: Mapping[str, Any]) -> dict[str, Any]:
+    """Case by case, the methods of this run and those of an earlier one."""
+    return {
+        value: beside(found.get(value, {}), methods, METHODS) for value, methods in cases.items()
     }
 
 
@@ -143,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
         "--methods",
         type=names_among(METHODS),
         metavar="A,B",
-        help=f"beside {', '.join(_NEEDED)}; default: all",
+        help=f"beside {', '.join(_NEEDED)}; others stay as they were; default: all",
     )
     return parser
 

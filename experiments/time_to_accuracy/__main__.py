@@ -29,7 +29,7 @@ from experiments.harness import (
     positive,
     train,
 )
-from experiments.report import earlier
+from experiments.report import beside, earlier
 from experiments.time_to_accuracy.plot import PICTURES
 from layup_jax.config import validated
 from layup_jax.config_file import load_config
@@ -50,8 +50,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.smoke:
         options.rounds = 1
     found = earlier(options.out, smoke=options.smoke).get("cases", {})
-    found.update((name, measure_case(name, options)) for name in options.cases)
-    cases = {name: found[name] for name in CASES if name in found}
+    measured_now = {name: measure_case(name, options) for name in options.cases}
+    cases = beside(found, measured_now, CASES)
     return {"workers": _WORKERS, **ratios(cases), "cases": cases}
 
 

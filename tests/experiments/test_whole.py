@@ -66,20 +66,25 @@ def commands(monkeypatch):
     signal.signal(signal.SIGTERM, before)
 
 
+def _results(name, out, monkeypatch, *arguments):
+    """Of the experiment, with this command line."""
+    monkeypatch.delitem(sys.modules, f"experiments.{name}.__main__", raising=False)
+    monkeypatch.setattr(sys, "argv", [name, f"--out={out}", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(f"experiments.{name}.__main__", run_name="__main__")
+    assert not ended.value.code
+    return json.loads((out / "results.json").read_text())
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_rounds_have_a_seed_each_and_all_that_is_compared_has_it(
     name, commands, monkeypatch, tmp_path
 ):
-    more = EXPERIMENTS[name]
     if name == "pd_asgd":  # only some of its parts are runs
         shutil.copy(FOLDER / name / "results" / "results.json", tmp_path)
-    monkeypatch.delitem(sys.modules, f"experiments.{name}.__main__", raising=False)
-    monkeypatch.setattr(sys, "argv", [name, f"--out={tmp_path}", "--seed=5", *more])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_module(f"experiments.{name}.__main__", run_name="__main__")
-    assert not ended.value.code
+    results = _results(name, tmp_path, monkeypatch, "--seed=5", *EXPERIMENTS[name])
     assert (tmp_path / "figure.png").stat().st_size > 10_000
-    assert json.loads((tmp_path / "results.json").read_text())["environment"]["seed"] == 5
+    assert results["environment"]["seed"] == 5
 
     seeds = defaultdict(list)
     for command in commands:
@@ -88,3 +93,32 @@ def test_rounds_have_a_seed_each_and_all_that_is_compared_has_it(
     # That one first tries periods, with a seed of their own, and then repeats the best.
     expected = {(5,), (5, 6, 7), (6, 7)} if name == "slow_network" else {(5, 6)}
     assert set(map(tuple, seeds.values())) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "less", "where", "again"),
+    [
+        ("mfu", ("--cases=none", "--methods=layup"), ("methods",), {"layup"}),
+        ("slow_network", ("--rates=none",), ("rates",), {"200mbit"}),
+        (
+            "stragglers",
+            ("--methods=gosgd",),
+            ("slowdowns", "8"),
+            {"local", "layup", "gosgd", "ddp"},
+        ),
+        ("time_to_accuracy", ("--cases=digits_resnet",), ("cases",), {"digits_resnet"}),
+    ],
+)
+@pytest.mark.usefixtures("commands")
+def test_what_is_not_asked_for_again_stays(name, less, where, again, monkeypatch, tmp_path):
+    def found(rounds, *arguments):
+        results = _results(name, tmp_path, monkeypatch, f"--{rounds[0]}={rounds[1]}", *arguments)
+        for key in where:
+            results = results[key]
+        return results
+
+    rounds = "seeds" if name == "mfu" else "rounds"
+    everything = found((rounds, 2), *(["--cases=none"] if name == "mfu" else []))
+    after = found((rounds, 3), *less)
+    assert list(after) == list(everything)
+    assert {key for key in after if after[key] != everything[key]} == again
