@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
@@ -26,20 +26,9 @@ from layup_jax.config_file import Override, load_config, overridden
 from layup_jax.errors import ConfigError, LayupError, PeerFailedError, TransportError
 from layup_jax.host import HOSTS_VARIABLE, die_with_parent
 from layup_jax.hosts import Hosts, check_reachable, find_hosts
+from layup_jax.world import World, find_world
 
 _LEAVE_SECONDS = 10.0
-
-
-class World(NamedTuple):
-    """The MPI or SLURM job that this process was started in.
-
-    Attributes:
-      rank: of this process.
-      size: number of processes.
-    """
-
-    rank: int
-    size: int
 
 
 class Start(NamedTuple):
@@ -67,25 +56,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if status and start.world is not None:
         _leave_together(status)
     return status
-
-
-def find_world(environ: Mapping[str, str]) -> World | None:
-    """The job that this process is a part of, from what mpirun or srun set.
-
-    Returns:
-      None outside of jobs, and in the script of an sbatch job, which srun has not started.
-    """
-    for rank, size in (
-        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-        ("PMI_RANK", "PMI_SIZE"),
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
-        ("PMIX_RANK", "PMIX_SIZE"),
-    ):
-        if rank in environ and size in environ:
-            world = World(int(environ[rank]), int(environ[size]))
-            if not rank.startswith("SLURM") or world.size > 1:
-                return world
-    return None
 
 
 def _attempt(start: Start) -> int:
@@ -237,7 +207,7 @@ def _leave_together(status: int) -> None:
 
 def _mpi() -> ModuleType:
     try:
-        from mpi4py import MPI
+        from layup_jax.transport.library import MPI
     except (ImportError, RuntimeError) as error:
         raise TransportError(
             f"MPI must load, got '{str(error).splitlines()[0]}'; run 'make env' again"

@@ -202,8 +202,8 @@ def _missing(name: str, sentence: str, remedy: str | None = None) -> Check:
 
 def _gather_facts() -> Facts:
     import jax
-    from mpi4py import MPI
 
+    from layup_jax.transport.library import MPI
     from layup_jax.transport.mpi import thread_level
 
     vendor, version = MPI.get_vendor()

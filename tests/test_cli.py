@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from processes import processes_with
 
-from layup_jax.cli import World, find_world
 from layup_jax.errors import TransportError
 from layup_jax.launch import Mpirun, Noise, check_pair, mpirun_command
 from layup_jax.testing.endpoints import wait_until
+from layup_jax.world import World, find_world
 from tests.report.made_runs import made_run
 
 REPOSITORY = Path(__file__).parent.parent

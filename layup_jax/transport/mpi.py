@@ -12,10 +12,10 @@ from collections.abc import Collection
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from layup_jax.errors import TransportError
 from layup_jax.transport.base import Kind, Message, Pending, Summing
+from layup_jax.transport.library import MPI
 from layup_jax.types import Array
 
 _KIND_SHIFT = 4  # a tag is (segment << 4) + kind; MPI guarantees tags up to 32767
