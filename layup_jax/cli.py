@@ -13,10 +13,11 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import NamedTuple, NoReturn
 
 from layup_jax import launch
@@ -26,6 +27,7 @@ from layup_jax.config_file import Override, load_config, overridden
 from layup_jax.errors import ConfigError, LayupError, PeerFailedError, TransportError
 from layup_jax.host import HOSTS_VARIABLE, die_with_parent
 from layup_jax.hosts import Hosts, check_reachable, find_hosts
+from layup_jax.interrupts import INTERRUPTED
 from layup_jax.world import World, find_world
 
 _LEAVE_SECONDS = 10.0
@@ -37,21 +39,29 @@ class Start(NamedTuple):
     Attributes:
       argv: the arguments, without the program.
       environ: from before any import wrote to it.
+      interrupts: every Ctrl-C since then.
     """
 
     argv: list[str]
     environ: dict[str, str]
+    interrupts: list[int]
 
     @property
     def world(self) -> World | None:
         """The job that this process is a part of."""
         return find_world(self.environ)
 
+    def check_interrupts(self) -> None:
+        """Raises the KeyboardInterrupt that a callback of some library has swallowed."""
+        if self.interrupts:
+            raise KeyboardInterrupt
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status."""
     faulthandler.enable()  # a crash in compiled code says where each thread was
-    start = Start(list(sys.argv[1:] if argv is None else argv), dict(os.environ))
+    interrupts = _noted_interrupts()
+    start = Start(list(sys.argv[1:] if argv is None else argv), dict(os.environ), interrupts)
     status = _attempt(start)
     if status and start.world is not None:
         _leave_together(status)
@@ -69,10 +79,38 @@ def _attempt(start: Start) -> int:
             sys.stderr.write(f"layup: {' '.join(str(error).split())}\n")
         return 2
     except KeyboardInterrupt:
-        return 130
+        _leave_at_once()
     except Exception:
+        if start.interrupts:  # an import, say, has made another error of it
+            _leave_at_once()
         traceback.print_exc()
         return 1
+
+
+def _noted_interrupts() -> list[int]:
+    """Gets every Ctrl-C from now on, of which KeyboardInterrupt is raised as ever.
+
+    Where that cannot reach anybody (in a callback of the garbage collector's) it says nothing.
+    """
+    noted: list[int] = []
+    tell = sys.unraisablehook
+    sys.unraisablehook = lambda each: None if each.exc_type is KeyboardInterrupt else tell(each)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, note)
+    return noted
+
+
+def _leave_at_once() -> NoReturn:
+    """Ends an interrupted process that has nothing to write, whatever its threads are waiting for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def _parse_once(start: Start) -> argparse.Namespace:
@@ -87,14 +125,14 @@ def _parse_once(start: Start) -> argparse.Namespace:
 
 def _train(options: argparse.Namespace, start: Start) -> int:
     if start.world is not None:
-        return _train_in_world(start.world, options)
+        return _train_in_world(start.world, options, start)
     config = _configured(options)
     hosts = None if options.hosts is None else find_hosts(options.hosts)
     workers = _count_workers(options.workers, hosts)
     if workers > 1 or hosts is not None:
-        _launch(config, workers, hosts, start)
+        _launch(config, workers, hosts, start, overwrite=options.overwrite)
     launch.mpi_library()
-    return _run(config, options.overwrite)
+    return _run(config, options.overwrite, start)
 
 
 def _count_workers(wanted: int | None, hosts: Hosts | None) -> int:
@@ -107,7 +145,9 @@ def _count_workers(wanted: int | None, hosts: Hosts | None) -> int:
     return slots if wanted is None else wanted
 
 
-def _launch(config: RunConfig, workers: int, hosts: Hosts | None, start: Start) -> NoReturn:
+def _launch(
+    config: RunConfig, workers: int, hosts: Hosts | None, start: Start, *, overwrite: bool
+) -> NoReturn:
     """Finds what is wrong while one process can say so, then becomes the launcher."""
     mpirun = launch.find_mpirun()
     launch.check_pair(mpirun, launch.mpi_library())
@@ -120,26 +160,30 @@ def _launch(config: RunConfig, workers: int, hosts: Hosts | None, start: Start) 
     jax.config.update("jax_disable_most_optimizations", True)  # compiles three times as fast
     from layup_jax import training
 
-    training.check(config, workers)
+    # The first of several hosts makes the run folder, and may not share this one's disk.
+    training.check(config, workers, overwrite=overwrite or hosts is not None)
+    start.check_interrupts()
     launch.become_launcher(workers, hosts, [*_own_command(), *start.argv], start.environ)
 
 
-def _train_in_world(world: World, options: argparse.Namespace) -> int:
+def _train_in_world(world: World, options: argparse.Namespace, start: Start) -> int:
     """One rank; all learn of an error before training, and one of them says it."""
     if "OMPI_COMM_WORLD_RANK" in os.environ:
         die_with_parent(signal.SIGKILL)  # Open MPI leaves ranks behind when mpirun is killed
-    signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGINT))  # from launch.py
+    for number in (signal.SIGINT, signal.SIGUSR1):  # SIGUSR1: see launch.py
+        signal.signal(number, lambda *_: os._exit(INTERRUPTED))  # until there is something to lose
     _check_world(world)
     config = _agreed(lambda: _configured_for(world, options))
-    return _run(config, options.overwrite)
+    return _run(config, options.overwrite, start)
 
 
-def _run(config: RunConfig, overwrite: bool) -> int:
+def _run(config: RunConfig, overwrite: bool, start: Start) -> int:
     """Trains; status 130 of a run that was interrupted, though its results are written."""
     from layup_jax import training
 
+    start.check_interrupts()
     run = training.train_under_mpi(config, overwrite=overwrite)
-    return 130 if run.summary.status == "interrupted" else 0
+    return INTERRUPTED if run.summary.status == "interrupted" else 0
 
 
 def _configured(options: argparse.Namespace) -> RunConfig:

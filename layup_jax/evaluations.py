@@ -146,12 +146,14 @@ class Evaluations:
         self._measure(asked, self.final_mean, weights)
         return self.measured[-1]
 
-    def time_to(self, target: float, *, of_mean: bool) -> float | None:
+    def time_to(self, target: float | None, *, of_mean: bool) -> float | None:
         """Training seconds until the mean model, or this worker's own, first did so well.
 
         Returns:
-          None if it never did, or on this rank it is not known.
+          None if it never did, if on this rank it is not known, or without a target.
         """
+        if target is None:
+            return None
         scores = self._mean_scores if of_mean else self._own_scores
         return next((each.train_seconds for each in scores if each.metric >= target), None)
 

@@ -29,12 +29,12 @@ from typing import NamedTuple, NoReturn
 from layup_jax.errors import LayupError, TransportError
 from layup_jax.host import HOSTS_VARIABLE, die_with_parent
 from layup_jax.hosts import Hosts, find_hosts, mpirun_options
+from layup_jax.interrupts import ENDED
 from layup_jax.virtual_host import entering
 
 QUIET_STATUSES = (2, 130)  # the worker has said why, or the user knows
 _GRACE_SECONDS = 20
 _ASK_SECONDS = 30
-_ENDED = b"layup: ended at once, without a last evaluation; the run folder keeps what came before\n"
 _RULE = re.compile(rb"-{60,}\s*")
 _SPEAKER = re.compile(rb"prterun |mpirun |MPI_ABORT ")
 _BANNER = re.compile(
@@ -231,7 +231,7 @@ class Launcher:
             self._process.send_signal(signal.SIGUSR1)  # mpirun hands it on to every worker
             signal.alarm(_GRACE_SECONDS)
         else:
-            _write_error(_ENDED)
+            _write_error(ENDED)
             self._process.terminate()
 
 

@@ -189,6 +189,23 @@ def train(
     return Run(summary, worker.mean, worker.error, recorded)
 
 
+def config_of_task(config: RunConfig | Mapping[str, Any] | None) -> RunConfig:
+    """The configuration of a run whose task is the user's own.
+
+    Raises:
+      ConfigError: it cannot be, or says what the task says.
+    """
+    if isinstance(config, RunConfig):
+        return config
+    said = [key for key in ("data", "model", "optimizer") if key in (config or {})]
+    if said:
+        raise ConfigError(
+            f"config.{said[0]} must be left out where the task is your own, got it; the Task has the "
+            "model and the optimizer, and the data are an argument of their own"
+        )
+    return validated(config or {})
+
+
 def run_local(
     task: Task,
     data: Arrays | Callable[[int, int], Iterator[Batch]],
@@ -206,7 +223,8 @@ def run_local(
         (rank, num_workers) -> endless batches.
       num_workers: threads.
       config: a RunConfig or a mapping of what differs from its defaults, such as
-        {"stop": {"steps": 100}}; its data, model and optimizer are not used.
+        {"stop": {"steps": 100}}. A mapping must not have data, model or optimizer, which come with
+        the task; those of a RunConfig are not used.
       strategy: an algorithm of the user's own, as a function (optimizer, num_workers) -> Strategy;
         config.strategy is then not used. `layup_jax.testing.strategies` tells whether it is one.
       sinks: by rank, get the metrics.
@@ -219,7 +237,7 @@ def run_local(
     """
     if num_workers < 1:
         raise ConfigError(f"a run needs at least 1 worker, got {num_workers}; raise num_workers")
-    run_config = config if isinstance(config, RunConfig) else validated(config or {})
+    run_config = config_of_task(config)
     if strategy is not None:
         run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
     check_ranks(run_config, num_workers)

@@ -12,13 +12,12 @@ import dataclasses
 import functools
 import inspect
 import itertools
-import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
-from layup_jax.config import RunConfig, validated
+from layup_jax.config import RunConfig
 from layup_jax.config_checks import check_ranks
 from layup_jax.data import (
     Batch,
@@ -35,6 +34,7 @@ from layup_jax.engine.wire import check_dtype
 from layup_jax.epochs import counts_epochs, for_workers
 from layup_jax.errors import ConfigError, PeerFailedError, nearest
 from layup_jax.host import HostReport, allowed_cores, local_place, prepare_host
+from layup_jax.interrupts import Interrupts
 from layup_jax.losses import cross_entropy
 from layup_jax.metrics import (
     MetricsRecorder,
@@ -50,7 +50,16 @@ from layup_jax.metrics.sink import Sink
 from layup_jax.models import MODELS, LayeredModel
 from layup_jax.models.check import check_model
 from layup_jax.optimizers import learning_rate_schedule, make_optimizer
-from layup_jax.run import Arrays, Chosen, Run, array_loader, choose_partition, prepare, train
+from layup_jax.run import (
+    Arrays,
+    Chosen,
+    Run,
+    array_loader,
+    choose_partition,
+    config_of_task,
+    prepare,
+    train,
+)
 from layup_jax.schedule import configured_schedule, too_many_threads
 from layup_jax.strategies import Setup, advice, asks, make_strategy
 from layup_jax.task import Task
@@ -82,7 +91,8 @@ def build_model(config: RunConfig, signature: Signature) -> LayeredModel:
         return builder(signature.input_shape, signature.num_classes, **options)
     except (TypeError, ValueError) as error:
         raise ConfigError(
-            f"config.model.options must suit the model '{name}', got {options}: {error}; change them"
+            f"config.model.options must suit the model '{name}' and samples of shape "
+            f"{signature.input_shape}, got {dict(config.model.options)}: {error}; change them"
         ) from error
 
 
@@ -121,12 +131,18 @@ def loader_spec(config: RunConfig, rank: int, workers: int) -> LoaderSpec:
     )
 
 
-def check(config: RunConfig, workers: int) -> None:
+def check(config: RunConfig, workers: int, *, overwrite: bool = True) -> None:
     """Finds what would stop a configured run before it starts.
+
+    Args:
+      config: of the run.
+      workers: how many.
+      overwrite: whether it may replace an earlier run.
 
     Raises:
       LayupError: one sentence.
     """
+    _check_start(config, workers, overwrite)
     check_divisible(config.batch_size, config.local_devices)
     config = _in_steps(config, workers, None)
     task = build_task(config)
@@ -138,7 +154,6 @@ def check(config: RunConfig, workers: int) -> None:
     configured_schedule(config).check_segments(len(chosen.partition))
     strategy = make_strategy(Setup(config.strategy, task.optimizer, workers))
     check_dtype(config.transport.wire_dtype, strategy)
-    check_ranks(config, workers)
 
 
 class Supply(NamedTuple):
@@ -178,7 +193,7 @@ def run_mpi(
       LayupError: the task or the configuration cannot be run, or the run failed; PeerFailedError on
         workers that stopped because of another one.
     """
-    run_config = config if isinstance(config, RunConfig) else validated(config or {})
+    run_config = config_of_task(config)
     if callable(data):
         supply = Supply(task, data)
     else:
@@ -208,39 +223,37 @@ def train_under_mpi(
     from layup_jax.transport.mpi import MpiTransport
 
     config = _resolved(config, host)
-    cores = len(allowed_cores())
     transport = MpiTransport(config.transport.data_plane)
-    stop = threading.Event()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_stopped_by_signals(stop))
-        config = _together(
-            transport, functools.partial(_in_steps, config, transport.size, supply), root=True
-        )
+    with Interrupts(alone=transport.size == 1) as interrupts:
+        together = functools.partial(_together, transport, interrupts.asked)
+        config = together(functools.partial(_in_steps, config, transport.size, supply), root=True)
         supply = supply or _configured_supply(config)
-        mesh = _together(transport, lambda: own_mesh(config.local_devices, *place))
-        folder = _together(transport, lambda: _make_folder(config, overwrite), root=True)
-        task = _together(transport, supply.task)
-        loader = _together(transport, lambda: supply.loader(transport.rank, transport.size))
-        sinks = _together(transport, lambda: _open_sinks(config, folder, transport))
-        for sink in sinks:
-            stack.callback(sink.close)
-        first = _together(transport, lambda: mesh.sharded(next(loader)))
-        _together(transport, lambda: check_model(task.model, task.loss, first))
-        chosen = _together(
-            transport, lambda: choose_partition(config, task, first, mesh), root=True
-        )
+        together(functools.partial(_check_start, config, transport.size, overwrite), root=True)
+        mesh = together(lambda: own_mesh(config.local_devices, *place))
+        task = together(supply.task)
+        loader = together(lambda: supply.loader(transport.rank, transport.size))
+        first = together(lambda: mesh.sharded(next(loader)))
+        together(lambda: check_model(task.model, task.loss, first))
+        chosen = together(lambda: choose_partition(config, task, first, mesh), root=True)
         if transport.rank == 0:
             setup = Setup(config.strategy, task.optimizer, transport.size)
-            _announce(chosen, advice(setup), too_many_threads(configured_schedule(config), cores))
-        prepared = prepare(task, config, chosen, transport.size, mesh=mesh)
-        batches = itertools.chain([first], loader)
-        run = train(prepared, config, transport, batches, sinks, stop)
-        if run.recorded is not None:
-            save(folder.recording(transport.rank), run.recorded)
-    if transport.rank == 0:
-        folder.write_summary(run.summary)
-        draw_figure(folder)
-        print_summary(run.summary, folder.figure)
+            threads = too_many_threads(configured_schedule(config), len(allowed_cores()))
+            _announce(chosen, advice(setup), threads)
+        prepared = together(lambda: prepare(task, config, chosen, transport.size, mesh=mesh))
+        folder = together(lambda: _make_folder(config, overwrite), root=True)
+        interrupts.end_after_step()
+        with contextlib.ExitStack() as stack:
+            sinks = together(lambda: _open_sinks(config, folder, transport))
+            for sink in sinks:
+                stack.callback(sink.close)
+            batches = itertools.chain([first], loader)
+            run = train(prepared, config, transport, batches, sinks, interrupts.asked)
+            if run.recorded is not None:
+                save(folder.recording(transport.rank), run.recorded)
+        if transport.rank == 0:
+            folder.write_summary(run.summary)
+            draw_figure(folder)
+            print_summary(run.summary, folder.figure)
     if run.error is not None:
         raise run.error
     return run
@@ -276,11 +289,18 @@ def _resolved(config: RunConfig, host: HostReport) -> RunConfig:
     return dataclasses.replace(config, transport=transport, profile=profile)
 
 
-def _together(transport: Transport, function: Callable[[], T], *, root: bool = False) -> T:
+def _together(
+    transport: Transport,
+    asked: threading.Event,
+    function: Callable[[], T],
+    *,
+    root: bool = False,
+) -> T:
     """Calls a function on every rank, or on rank 0 for all; if it fails anywhere, all stop.
 
     Raises:
       The function's error on the rank where it failed; PeerFailedError elsewhere.
+      KeyboardInterrupt: any rank has been asked to end.
     """
     result: Any = None
     error: Exception | None = None
@@ -289,13 +309,15 @@ def _together(transport: Transport, function: Callable[[], T], *, root: bool = F
             result = function()
         except Exception as caught:
             error = caught
-    shared = transport.gather((error is None, result if root else None))
+    shared = transport.gather((error is None, asked.is_set(), result if root else None))
     if error is not None:
         raise error
-    for rank, (well, _) in enumerate(shared):
+    for rank, (well, _, _) in enumerate(shared):
         if not well:
             raise PeerFailedError(f"worker {rank} failed first")
-    return shared[0][1] if root else result
+    if any(interrupted for _, interrupted, _ in shared):
+        raise KeyboardInterrupt
+    return shared[0][2] if root else result
 
 
 def _announce(chosen: Chosen, *warnings: str | None) -> None:
@@ -305,6 +327,12 @@ def _announce(chosen: Chosen, *warnings: str | None) -> None:
     for warning in warnings:
         if warning is not None:
             console.print(f"warning: {warning}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_start(config: RunConfig, workers: int, overwrite: bool) -> None:
+    """Finds what needs neither data nor model to be found."""
+    check_ranks(config, workers)
+    RunFolder.check(config.output, config.name, overwrite=overwrite)
 
 
 def _make_folder(config: RunConfig, overwrite: bool) -> RunFolder:
@@ -342,21 +370,6 @@ def _open_sinks(config: RunConfig, folder: RunFolder, transport: Transport) -> l
     if rank == 0:
         sinks.append(Progress(config.stop, workers=workers))
     return sinks
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Lets SIGINT and SIGTERM end the training after the current step."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    names = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1: see launch.py
-    before = [signal.signal(name, lambda *_: stop.set()) for name in names]
-    try:
-        yield
-    finally:
-        for name, handler in zip(names, before, strict=True):
-            signal.signal(name, handler)
 
 
 def _is_option(parameter: inspect.Parameter) -> bool:

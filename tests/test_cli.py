@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,45 @@ def assert_one_sentence(done, sentence):
 )
 def test_bad_input_is_one_line_and_status_2(arguments, sentence):
     assert_one_sentence(run(*LAYUP, *arguments), sentence)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("--config.strategy.topology=/absent.edgelist", "/absent.edgelist"),
+        ("--config.delay.ranks=3", "config.delay.ranks must be among the 1 workers"),
+        ("--config.model.name=gpt", "a GPT needs sequences of tokens"),
+    ],
+)
+def test_a_run_that_cannot_start_leaves_no_folder(tmp_path, wrong, sentence):
+    done = run(*LAYUP, "train", CONFIG, f"--config.output={tmp_path / 'runs'}", wrong)
+    assert_one_sentence(done, sentence)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_folder_in_the_way_is_found_before_anything_starts(tmp_path, workers):
+    path = made_run(tmp_path, "run")
+    before = sorted(path.rglob("*"))
+    place = (f"--config.output={tmp_path}", "--config.name=run", f"--workers={workers}")
+    done = run(*LAYUP, "train", CONFIG, *place)
+    assert_one_sentence(done, "must be new or empty, got one with an earlier run; use --overwrite")
+    assert sorted(path.rglob("*")) == before
+
+
+@linux
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 1.5, 2.0, 3.0])
+def test_an_interrupt_while_a_run_is_prepared_is_silent(tmp_path, seconds):
+    marker = uuid.uuid4().hex
+    command = (*LAYUP, "train", CONFIG, f"--config.output={tmp_path}", f"--config.name={marker}")
+    with started(*command, "--config.stop.steps=100000") as process:
+        time.sleep(seconds)  # wherever it then is
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=50)
+    assert (process.returncode, errors) == (130, "")
+    folder = tmp_path / marker
+    assert not folder.exists() or (folder / "summary.json").exists()
+    assert_none_left(marker)
 
 
 def test_debug_adds_the_traceback():

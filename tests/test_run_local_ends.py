@@ -184,3 +184,9 @@ def test_an_optimizer_that_is_none_is_refused():
     task = make_task()._replace(optimizer="adam")
     with pytest.raises(ModelError, match=r"got 'adam'; pass one such as optax\.adam"):
         run_local(task, endless_batches, num_workers=1, config=make_config(partition="auto"))
+
+
+@pytest.mark.parametrize("key", ["data", "model", "optimizer"])
+def test_what_the_task_says_is_not_said_again(key):
+    with pytest.raises(ConfigError, match=f"config.{key} must be left out where the task is your"):
+        run_local(make_task(), endless_batches, config={key: {}, "stop": {"steps": 1}})

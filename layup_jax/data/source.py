@@ -16,6 +16,9 @@ import difflib
 import importlib.util
 import os
 import re
+import socket
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -114,20 +117,42 @@ def _register_own() -> None:
 
 def _generate(builder: Any, name: str) -> None:
     """Downloads if needed and writes the files, unless another process was first."""
+    host = _unknown_host(builder)
+    if host is not None:
+        raise _not_prepared(builder, name, f"there is no way to {host}, which has its files")
     try:
         builder.download_and_prepare(file_format=_FORMAT)
     except Exception as error:  # runs the data set's own code, which may raise anything
         if builder.data_path.exists():  # another process renamed its finished folder first
             return
-        root = builder.data_dir_root
         why = f"{type(error).__name__}: {_reason(error)}"
         if isinstance(error, ImportError) and importlib.util.find_spec("tensorflow") is None:
             why = "writing it, unlike reading it, needs TensorFlow: pip install tensorflow"
-        raise DataError(
-            f"data set {name!r} is not on disk and could not be prepared ({why}); mend that, or run "
-            "`python -c 'from layup_jax.data import prepare_source as prepare; "
-            f'prepare("{name}")\'` where there is a network and copy the folder to {root}.'
-        ) from error
+        raise _not_prepared(builder, name, why) from error
+
+
+def _unknown_host(builder: Any) -> str | None:
+    """A host that its files would be fetched from and that nobody knows here.
+
+    TFDS itself tries for minutes. With a proxy, or if files have been fetched before, it may do without.
+    """
+    if urllib.request.getproxies() or (Path(builder.data_dir_root) / "downloads").exists():
+        return None
+    for host in {urllib.parse.urlsplit(url).hostname for url in builder.url_infos or ()}:
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError:
+            return host
+    return None
+
+
+def _not_prepared(builder: Any, name: str, why: str) -> DataError:
+    return DataError(
+        f"data set {name!r} is not on disk and could not be prepared ({why}); mend that, or run "
+        "`python -c 'from layup_jax.data import prepare_source as prepare; "
+        f'prepare("{name}")\'` where there is a network and copy the folder to '
+        f"{builder.data_dir_root}."
+    )
 
 
 def _nearest_names(name: str, data_dir: str | os.PathLike | None) -> list[str]:

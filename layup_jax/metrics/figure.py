@@ -65,7 +65,8 @@ def draw_figure(folder: RunFolder) -> Path:
         figure.suptitle(_title(config, summary, len(workers)), fontsize=12, fontweight="bold")
         _draw_loss(loss_axes, workers)
         _draw_accuracy(accuracy_axes, workers)
-        _draw_target(accuracy_axes, config.evaluation.target, summary)
+        if config.evaluation.target is not None:
+            _draw_target(accuracy_axes, config.evaluation.target, summary)
         _finish(loss_axes, "Training loss", "loss of one batch, smoothed", "upper right")
         _finish(accuracy_axes, "Test accuracy", "accuracy (%)", "lower right")
         figure.savefig(folder.figure)
@@ -135,7 +136,7 @@ def _finish(axes: Axes, title: str, unit: str, corner: _Corner) -> None:
     if not np.isfinite(axes.dataLim.intervalx).all():  # the target line has no extent in time
         axes.text(0.5, 0.4, "nothing measured", transform=axes.transAxes, ha="center")
     axes.set_xlim(left=0)
-    if axes.lines:
+    if axes.get_legend_handles_labels()[0]:
         axes.legend(loc=corner, handlelength=3.2)
 
 

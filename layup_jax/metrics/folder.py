@@ -72,6 +72,17 @@ class RunFolder:
         return folder
 
     @classmethod
+    def check(cls, output: str | Path, name: str, *, overwrite: bool = False) -> None:
+        """Refuses what `create` would refuse for what is in the folder; makes and deletes nothing.
+
+        Raises:
+          RunFolderError: as `create`.
+        """
+        folder = cls(Path(output) / name)
+        if folder.path.is_dir() and any(folder.path.iterdir()):
+            folder._check_replaceable(overwrite)
+
+    @classmethod
     def open(cls, path: str | Path) -> Self:
         """A folder that rank 0, or an earlier run, has made and marked.
 

@@ -37,7 +37,8 @@ class Progress:
 
     Lines come about every 2 s, and more rarely in long runs, up to once a minute; every evaluation
     that says something new has one. The accuracy is the mean model's, or "own", rank 0's, where that
-    is unknown. After close: `write` does nothing.
+    is unknown. A line has the loss and the accuracy of its own step, the bar the newest of each. After
+    close: `write` does nothing.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class Progress:
         self._started = now()
         self._next = self._started
         self._step: StepRecord | None = None
-        self._accuracy = ""
+        self._evaluation: EvaluationRecord | None = None
         self._samples_per_second: float | None = None
         self._drawn: StepRecord | None = None
         self._shown = ""
@@ -80,7 +81,7 @@ class Progress:
             self._say(line.text)
             return
         if isinstance(line, EvaluationRecord):
-            self._accuracy = _accuracy(line)
+            self._evaluation = line
         else:
             self._step = line
         if line is not self._step or self._now() >= self._next:
@@ -110,7 +111,9 @@ class Progress:
 
     def _draw(self, line: StepRecord | EvaluationRecord) -> None:
         self._measure()
-        text = "  ".join([self._position(line), f"{line.train_seconds:.1f} s", *self._numbers()])
+        text = "  ".join(
+            [self._position(line), f"{line.train_seconds:.1f} s", *self._numbers(line)]
+        )
         if self._bar is not None:
             self._bar.draw(self._fraction(line), text)
         elif text != self._shown:
@@ -162,15 +165,20 @@ class Progress:
             fractions.append(self._samples(line) / self._stop.samples)
         return min(1.0, max(fractions))
 
-    def _numbers(self) -> list[str]:
+    def _numbers(self, line: StepRecord | EvaluationRecord) -> list[str]:
         parts = []
-        if self._step is not None:
+        if self._step is not None and self._belongs(self._step, line):
             parts.append(f"loss {self._step.loss:.4f}")
-        if self._accuracy:
-            parts.append(self._accuracy)
+        if self._evaluation is not None and self._belongs(self._evaluation, line):
+            parts.append(_accuracy(self._evaluation))
         if self._samples_per_second is not None:
             parts.append(f"{self._samples_per_second:,.0f} samples/s per worker")
-        return parts
+        return [part for part in parts if part]
+
+    def _belongs(
+        self, known: StepRecord | EvaluationRecord, line: StepRecord | EvaluationRecord
+    ) -> bool:
+        return self._bar is not None or known.step == line.step
 
 
 def _accuracy(line: EvaluationRecord) -> str:

@@ -146,7 +146,7 @@ class RunSummary(NamedTuple):
       sent_bytes: sum over workers.
       peak_rss_bytes: greatest over workers.
       peak_rss_bytes_per_worker: by rank.
-      target: test accuracy whose time is wanted, of the mean model or of workers' own.
+      target: test accuracy whose time is wanted, of the mean model or of workers' own; None for none.
       time_to_target_seconds: of training until the mean model, or half of the workers' own models, had
         reached it (`evaluation.model`); None if it was not reached.
       status: finished, interrupted or failed.
@@ -200,7 +200,7 @@ class RunSummary(NamedTuple):
     sent_bytes: int
     peak_rss_bytes: int
     peak_rss_bytes_per_worker: tuple[int, ...]
-    target: float
+    target: float | None
     time_to_target_seconds: float | None
     status: typing.Literal["finished", "interrupted", "failed"]
     failure: str | None = None

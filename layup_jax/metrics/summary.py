@@ -56,7 +56,8 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield "failure", summary.failure
     yield "test accuracy, mean model", _optional(summary.test_accuracy, "{:.4f}")
     yield "test accuracy, workers", _range(summary.test_accuracy_per_worker)
-    yield f"time to accuracy {summary.target:g}", _time_to_target(summary)
+    if summary.target is not None:
+        yield f"time to accuracy {summary.target:g}", _time_to_target(summary)
     yield "test loss, mean model", _loss(summary.test_loss)
     yield (
         "training time",
@@ -67,13 +68,13 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
         yield "MFU", _mfu(summary)
     if summary.time_split is not None:
         yield "a step of a worker", _spent(summary.time_split)
-    yield "steps, samples", f"{summary.steps_total:,}, {summary.samples_total:,}"
+    yield "steps, samples of all", f"{summary.steps_total:,}, {summary.samples_total:,}"
     yield "partition", summary.partition
     yield "mixing", f"{summary.mixing} over {summary.data_plane}"
     yield "messages", f"{summary.messages_sent:,}, {summary.sent_bytes / _MEGABYTE:,.1f} MB"
     yield "mean staleness", f"{summary.staleness_mean:.2f} versions"
     yield "distance to mean model", _optional(summary.consensus_distance, "{:.3g}")
-    if summary.push_sum_weight_error is not None:
+    if summary.push_sum_weight_error is not None and summary.mixing == "push_sum":
         yield "push-sum weight error", f"{summary.push_sum_weight_error:.1e}"
     yield "peak memory of a worker", f"{summary.peak_rss_bytes / _MEGABYTE:,.0f} MB"
 

@@ -19,7 +19,7 @@ from layup_jax.errors import ConfigError
 from layup_jax.models.attention import self_attention
 from layup_jax.models.layers import LayeredModel
 from layup_jax.models.linear import Linear, by_rows, kept
-from layup_jax.models.options import check_choice, check_sizes
+from layup_jax.models.options import check_choice, check_sizes, length_of
 from layup_jax.types import Array
 
 _STDDEV = 0.02
@@ -166,7 +166,7 @@ def gpt(
       The parameters of the last one are the normalisation's alone: its matrix is the embedding's.
 
     Raises:
-      ConfigError: heads do not divide the width, or there are no blocks.
+      ConfigError: samples are no tokens, heads do not divide the width, or there are no blocks.
 
     References:
       Radford et al., Language Models are Unsupervised Multitask Learners, 2019 (GPT-2): normalisation
@@ -180,7 +180,7 @@ def gpt(
             f"{width}; change one of them"
         )
     size, rngs = Size(depth, width, heads), nnx.Rngs(seed)
-    (context,) = input_shape
+    context = length_of("a GPT", input_shape)
     embedding = Embedding(num_classes, context, width, dropout=dropout, rngs=rngs)
     blocks = [Block(size, dropout=dropout, rngs=rngs) for _ in range(depth)]
     head = Head(num_classes, width, rngs=rngs)

@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from layup_jax.errors import ConfigError
 from layup_jax.models.initializers import LECUN_NORMAL, LECUN_NORMAL_OUTPUTS, ORTHOGONAL
 from layup_jax.models.layers import LayeredModel
-from layup_jax.models.options import check_sizes
+from layup_jax.models.options import check_sizes, length_of
 from layup_jax.types import Array
 
 
@@ -152,11 +151,7 @@ def lstm(
       variance 1 / inputs. Equations as Zaremba et al., arXiv 1409.2329, section 3.1.
     """
     check_sizes("an LSTM", vocabulary=vocabulary, width=width, units=units, depth=depth)
-    if len(input_shape) != 1:
-        raise ConfigError(
-            f"an LSTM needs sequences of tokens, of shape (time,), got {tuple(input_shape)}; "
-            "use another model"
-        )
+    length_of("an LSTM", input_shape)
     rngs = nnx.Rngs(seed)
     embedding = TokenEmbedding(vocabulary, width, rngs=rngs)
     sizes = [width, *[2 * units] * (depth - 1)]

@@ -6,7 +6,7 @@ check_choice("stem", "imagnet", ("cifar", "imagenet"))     # unknown stem 'imagn
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from layup_jax.errors import ConfigError, nearest
 
@@ -24,6 +24,20 @@ def check_sizes(model: str, **sizes: int) -> None:
     for name, size in sizes.items():
         if size < 1:
             raise ConfigError(f"the {name} of {model} must be at least 1, got {size}; raise it")
+
+
+def length_of(model: str, input_shape: Sequence[int]) -> int:
+    """Of a sequence of tokens.
+
+    Raises:
+      ConfigError: samples are something else.
+    """
+    if len(input_shape) != 1:
+        raise ConfigError(
+            f"{model} needs sequences of tokens, of shape (time,), got {tuple(input_shape)}; "
+            "use another model"
+        )
+    return input_shape[0]
 
 
 def check_choice(option: str, chosen: str, known: Collection[str]) -> None:

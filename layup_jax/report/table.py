@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import re
 import statistics
@@ -137,6 +138,9 @@ def _algorithm(run: Run) -> str:
 
 def _measures(comparison: Comparison) -> Table:
     measures = _all_measures(comparison.shared.get("evaluation.target"))
+    runs = itertools.chain.from_iterable(group.runs for group in comparison.groups)
+    if all(run.settings.get("evaluation.target") is None for run in runs):
+        measures = [each for each in measures if each.column.key != "time_to_target_seconds"]
     if any(_measured(_MFU, group).value is not None for group in comparison.groups):
         measures.append(_MFU)
     rows = [[_measured(measure, group) for measure in measures] for group in comparison.groups]

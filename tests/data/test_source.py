@@ -20,6 +20,7 @@ class FakeBuilder:
     def __init__(self, folder, *, other_process_finishes):
         self.data_path = folder / "fake" / "1.0.0"
         self.data_dir_root = folder
+        self.url_infos = None
         self._other_process_finishes = other_process_finishes
 
     def download_and_prepare(self, file_format):
@@ -78,6 +79,22 @@ def test_no_network_says_what_to_run_by_hand(tmp_path, monkeypatch):
     assert "(ConnectionError: no route to host)" in message
     assert 'prepare("fake")' in message
     assert message.endswith(f"copy the folder to {tmp_path}.")
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+def test_a_host_that_nobody_knows_is_not_asked_for_minutes(tmp_path, monkeypatch, fetched):
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    builder = FakeBuilder(tmp_path / "data", other_process_finishes=False)
+    builder.url_infos = {"https://host.invalid/file.zip": None}
+    monkeypatch.setattr(source, "_find_builder", lambda name, data_dir: builder)
+    if fetched:  # by hand, or in an earlier try
+        (tmp_path / "data" / "downloads").mkdir(parents=True)
+    with pytest.raises(DataError) as caught:
+        prepare_source("fake", tmp_path / "data")
+    why = "no route to host" if fetched else "there is no way to host.invalid, which has its files"
+    assert why in str(caught.value)
+    assert (tmp_path / "data").exists() is fetched
 
 
 def test_what_only_tensorflow_can_write_says_so(tmp_path):

@@ -102,6 +102,15 @@ def test_an_earlier_run_is_kept_without_overwrite(full):
     assert files(full.path) == before
 
 
+def test_a_check_finds_the_same_and_makes_nothing(full, tmp_path):
+    before = files(tmp_path)
+    with pytest.raises(RunFolderError, match="new or empty"):
+        RunFolder.check(full.path.parent, "demo")
+    RunFolder.check(full.path.parent, "demo", overwrite=True)
+    RunFolder.check(tmp_path / "absent", "demo")
+    assert files(tmp_path) == before
+
+
 def test_overwrite_deletes_an_earlier_run(full):
     RunFolder.create(full.path.parent, "demo", overwrite=True)
     assert files(full.path) == []

@@ -1,4 +1,5 @@
 import io
+import re
 import threading
 
 import pytest
@@ -86,6 +87,24 @@ def test_an_accuracy_of_the_worker_alone_is_called_its_own(output):
     own, mean = output.getvalue().splitlines()
     assert "  own accuracy 0.900" in own
     assert "  accuracy 0.950" in mean
+
+
+def test_a_line_says_of_its_own_step_only(output):
+    clock = Clock()
+    with progress_on(output, clock, StopConfig(steps=20)) as progress:
+        progress.write(evaluation_record(step=5, test_accuracy=0.5, mean_test_accuracy=0.5))
+        for clock.seconds in (5.0, 10.0):
+            progress.write(step_record(step=round(2 * clock.seconds), train_seconds=clock.seconds))
+        progress.write(evaluation_record(step=15, test_accuracy=0.8, mean_test_accuracy=0.75))
+        progress.write(evaluation_record(step=20, test_accuracy=0.9, mean_test_accuracy=0.875))
+    lines = output.getvalue().splitlines()
+    assert [re.findall("loss|0\\.[578]\\d+", line) for line in lines] == [
+        ["0.500"],
+        ["loss"],
+        ["loss"],
+        ["0.750"],
+        ["loss", "0.875"],
+    ]
 
 
 def test_steps_are_shown_where_both_may_end_the_run(output):

@@ -129,6 +129,11 @@ def test_impossible_sizes_are_refused(options, sentence):
         gpt((8,), 5, **options)
 
 
+def test_images_are_refused():
+    with pytest.raises(ConfigError, match=r"a GPT needs sequences of tokens, .* got \(8, 8, 1\)"):
+        gpt((8, 8, 1), 5)
+
+
 def test_unknown_sizes_are_refused():
     with pytest.raises(
         ConfigError, match="unknown size 'huge'; use one of: large, medium, small, xl"

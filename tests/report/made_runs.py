@@ -11,7 +11,7 @@ def made_run(parent, name, *, config=None, ended=True, **summary_changes):
     """Writes a run and returns its folder's path; `config` is of nested keys."""
     folder = RunFolder.create(parent, name)
     write_run(folder, steps=60, killed_at=60)
-    defaults = to_dict(folder.read_config())
+    defaults = merged(to_dict(folder.read_config()), {"evaluation": {"target": 0.97}})
     folder.write_config(validated(merged(defaults, config or {})))
     if ended:
         folder.write_summary(summary(staleness_histogram=HISTOGRAM, **summary_changes))

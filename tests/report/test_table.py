@@ -91,3 +91,10 @@ def test_markdown_keeps_its_columns_whatever_the_names(tmp_path):
     assert counts == {len(table.columns) + 1}
     assert r"\<b\>" in row
     assert r"a \| b \<script\>" in row
+
+
+def test_without_a_target_there_is_no_column_for_its_time(tmp_path):
+    path = made_run(tmp_path, "run", config={"evaluation": {"target": None}})
+    keys = [column.key for column in table_of(path).columns]
+    assert "test_accuracy" in keys
+    assert "time_to_target_seconds" not in keys
