@@ -8,6 +8,7 @@ loader -> pipeline (forward, backward) -> store <-> communication thread <-> pee
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import platform
@@ -39,6 +40,7 @@ from layup_jax.host import allowed_cores, jax_platform
 from layup_jax.metrics.records import Line, NoteRecord
 from layup_jax.metrics.sink import Sink
 from layup_jax.models.partition import Partition
+from layup_jax.patience import told_if_long
 from layup_jax.pipeline.base import Parts, Pipeline, StepResult, Work
 from layup_jax.pipeline.interleaved import Interleaved
 from layup_jax.pipeline.make import make_pipeline
@@ -163,12 +165,14 @@ class Worker:
             seconds = self._clock.now()
             if self._config.profile and is_synchronous():
                 self._spent = self._accounts.spent_seconds(self._pipeline.statistics())
-            self._communicator.finish(failed=self.error is not None)
-            self._attempts.error = self.error or self._communicator.error
-            if self.error is None:
-                self._attempts.run(self._merge_the_rest)
-            wall_seconds = time.perf_counter() - start
-            final = self._final(seconds, batches) if self._attempts.all_well() else None
+            with self._told_if_long("waiting for the workers that still train"):
+                self._communicator.finish(failed=self.error is not None)
+                self._attempts.error = self.error or self._communicator.error
+                if self.error is None:
+                    self._attempts.run(self._merge_the_rest)
+                wall_seconds = time.perf_counter() - start
+                all_well = self._attempts.all_well()
+            final = self._final(seconds, batches) if all_well else None
             return self._result(seconds, interrupted, wall_seconds, final)
         return self._result(0.0, interrupted, 0.0)
 
@@ -267,6 +271,10 @@ class Worker:
 
     def _note(self, text: str) -> None:
         self._write(NoteRecord(self._transport.rank, self._begun, self._clock.now(), text))
+
+    def _told_if_long(self, text: str) -> contextlib.AbstractContextManager[None]:
+        """For what keeps this thread from writing anything itself."""
+        return told_if_long(lambda: self._note(text))
 
     def _ask(self, event: SegmentUpdated) -> None:
         for request in self._strategy.requests(event, self._draws):
@@ -402,9 +410,8 @@ class Worker:
         self._communicator.reductions.settle()
         self._evaluations.collect()
         self._evaluations.ask(self._progress.steps, seconds, self._states())
-        self._communicator.reductions.settle(
-            lambda: self._note("adding up the models of all workers")
-        )
+        with self._told_if_long("adding up the models of all workers"):
+            self._communicator.reductions.settle()
         if self._config.batch_statistics != "reestimate":
             return self._evaluations.finish()
         moment = self._moment()

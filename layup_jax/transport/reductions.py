@@ -10,11 +10,9 @@ is too far ahead of the others passes None, which counts as zeros made only when
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 
 import numpy as np
 
@@ -83,23 +81,12 @@ class Reductions:
                 reduction.total = np.zeros(self._size, np.float32)
             self._current = (reduction, self._transport.all_reduce(reduction.total))
 
-    def settle(
-        self, on_long_wait: Callable[[], None] = lambda: None, *, patience_seconds: float = 2.0
-    ) -> None:
-        """Lets every worker ask as often as the one that asked most, and waits for all sums.
-
-        Args:
-          on_long_wait: called once if sums are still under way after `patience_seconds`.
-          patience_seconds: as it says.
-        """
+    def settle(self) -> None:
+        """Lets every worker ask as often as the one that asked most, and waits for all sums."""
         counts = self._transport.gather((self._asked, self._size))
         most, self._size = max(count for count, _ in counts), max(size for _, size in counts)
         for _ in range(most - self._asked):
             self.ask(None, self._size)
-        tell_at = time.monotonic() + patience_seconds
         while self.outstanding:
             self.advance()
             time.sleep(_SLEEP_SECONDS)
-            if time.monotonic() >= tell_at:
-                on_long_wait()
-                tell_at = math.inf

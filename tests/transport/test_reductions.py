@@ -87,20 +87,6 @@ def test_settling_evens_out_what_was_asked(counts):
             np.testing.assert_array_equal(ticket.total, _vector(takers * 10**turn))
 
 
-@pytest.mark.parametrize(("patience", "told"), [(0.0, 1), (60.0, 0)])
-def test_a_long_wait_is_told_once(patience, told):
-    def work(transport):
-        calls = []
-        queue = Reductions(transport)
-        for _ in range(3):
-            queue.ask(_vector(1), 3)
-        queue.settle(lambda: calls.append(transport.rank), patience_seconds=patience)
-        return calls
-
-    found = run_threads(local_transports(2), work, lambda: None)
-    assert found == [[0] * told, [1] * told]
-
-
 def test_who_never_asked_learns_the_size():
     def work(transport):
         queue = Reductions(transport)
