@@ -92,7 +92,7 @@ def table(results: Results) -> str:
 
 def brief(results: Results) -> str:
     """What the rows do not say: DDP at its best in each round, and beside PyTorch's own."""
-    over = "LayUp over DDP, the better of its forms in each round"
+    over = "LayUp over DDP, in each round the faster of DDP segment by segment and in one sum"
     ratio, delayed = results["layup_over_ddp"], results["layup_over_ddp_straggler"]
     words = f"{over}: {ratio:.2f}, with the straggler {delayed:.2f}. "
     words += f"DDP over no communication (fused): {results['ddp_efficiency']:.2f}"

@@ -58,3 +58,7 @@ def test_pictures_need_nothing_but_results(rounds, environment, tmp_path):
     assert "| SlowMo | 8 | 0.50 | not reached |" in text
     assert f"At {HEADLINE}, with an emulated accelerator" in text
     assert "over DDP 4.50" in text
+    assert (
+        "1.25 (medians of 3 paired rounds, each with a seed of its own; the last one 1.25 to 1.25)"
+        in text
+    )

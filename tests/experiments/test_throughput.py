@@ -110,7 +110,7 @@ def test_pictures_need_nothing_but_results(rounds, environment, tmp_path):
     written = readme.read_text()
     same = "180 | 0.90 | 0.45 | 0.89"
     assert f"| LayUp push-sum, host | {same} | {same} | 1.00 |" in written
-    assert "in each round: 1.60, with the straggler 1.60. DDP over" in written
+    assert "in one sum: 1.60, with the straggler 1.60. DDP over" in written
     assert "Rivals: jax.distributed, torch 2.13.0." in written
     assert "| PyTorch, no communication | 320 |  |  | 0.50 |  |  |  |  |  |" in written
 
