@@ -4,8 +4,8 @@
     python -m experiments.time_to_accuracy --out DIR --cases stdlib_gpt --methods layup,ddp
 
 Each run is `layup train --config=configs/CASE.py:METHOD`; a round is one seed of every algorithm. LayUp
-and DDP, which are compared, take all `--rounds`; the others the first `--others` of them. Cases of an
-earlier run into the same folder are kept.
+and DDP, which are compared, take all `--rounds`; the others the first `--others` of them. Cases and
+algorithms of an earlier run into the same folder are kept.
 """
 
 from __future__ import annotations
@@ -50,9 +50,18 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.smoke:
         options.rounds = 1
     found = earlier(options.out, smoke=options.smoke).get("cases", {})
-    measured_now = {name: measure_case(name, options) for name in options.cases}
+    measured_now = {
+        name: _with_methods(measure_case(name, options), found.get(name)) for name in options.cases
+    }
     cases = beside(found, measured_now, CASES)
     return {"workers": _WORKERS, **ratios(cases), "cases": cases}
+
+
+def _with_methods(case: dict[str, Any], found: dict[str, Any] | None) -> dict[str, Any]:
+    """And the algorithms that were measured before, if it was the same training."""
+    if found is None or any(found[name] != case[name] for name in ("steps", "target")):
+        return case
+    return {**case, "methods": beside(found["methods"], case["methods"], METHODS)}
 
 
 def ratios(cases: Mapping[str, Any]) -> dict[str, float]:

@@ -253,7 +253,8 @@ class Communicator:
         """Does what can be done now; whether there was anything."""
         message = self._transport.poll()
         if message is not None:
-            with self._pacing.work():
+            is_push = message.kind == Kind.PUSH
+            with self._pacing.receipt() if is_push else self._pacing.work():
                 self._take(message)
         self._forget_completed()
         self.reductions.advance()
@@ -336,6 +337,7 @@ class Communicator:
     def _push(self, segment: int, peer: int) -> None:
         body = np.asarray(self._port.outgoing(segment)).view(np.uint8)
         pending = self._transport.send(peer, Kind.PUSH, segment, body)
+        self._pacing.pay_receipt()
         self._pushes.setdefault(peer, []).append(pending)
         self._pushed += 1
         self._pushed_bytes += body.nbytes

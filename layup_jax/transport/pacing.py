@@ -4,6 +4,8 @@ pacing = Pacing(share=0.04)
 with pacing.work():            # anything that costs processor time
     ...
 pacing.ready()                 # False while more than the share has been used
+with pacing.receipt():         # takes a push, for which its sender has paid with pay_receipt()
+    ...
 """
 
 from __future__ import annotations
@@ -12,12 +14,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_NEWEST = 0.1  # weight of the newest receipt in the mean of them
+
 
 class Pacing:
     """Spaces out own requests so that communication takes at most a share of one processor.
 
     Where communication runs on processors of its own, share=1 turns pacing off. Being asked by peers
     costs too and is never refused; it only postpones own requests.
+
+    A push is paid for by its sender alone. If its receiver paid, who has received much would send little,
+    its peers would therefore receive less and send still more, and in the end one worker would take
+    everything and give nothing.
 
     Threads: the communication thread only.
     """
@@ -26,6 +34,7 @@ class Pacing:
         """Takes the share of one processor's time, in (0, 1]."""
         self._share = share
         self._ready_at = 0.0
+        self._receipt_seconds: float | None = None
 
     def ready(self) -> bool:
         """Whether an own request may be served now."""
@@ -38,5 +47,21 @@ class Pacing:
         try:
             yield
         finally:
-            spent = time.thread_time() - start
-            self._ready_at = max(self._ready_at, time.perf_counter()) + spent / self._share
+            self._charge(time.thread_time() - start)
+
+    @contextmanager
+    def receipt(self) -> Iterator[None]:
+        """Charges nothing, and notes the processor time that taking a push costs."""
+        start = time.thread_time()
+        try:
+            yield
+        finally:
+            spent, known = time.thread_time() - start, self._receipt_seconds
+            self._receipt_seconds = spent if known is None else known + _NEWEST * (spent - known)
+
+    def pay_receipt(self) -> None:
+        """Charges what a push will cost its receiver, going by what taking one costs here."""
+        self._charge(self._receipt_seconds or 0.0)
+
+    def _charge(self, seconds: float) -> None:
+        self._ready_at = max(self._ready_at, time.perf_counter()) + seconds / self._share

@@ -107,6 +107,12 @@ def test_rounds_have_a_seed_each_and_all_that_is_compared_has_it(
             {"local", "layup", "gosgd", "ddp"},
         ),
         ("time_to_accuracy", ("--cases=digits_resnet",), ("cases",), {"digits_resnet"}),
+        (
+            "time_to_accuracy",
+            ("--cases=digits_resnet", "--methods=gosgd", "--others=2"),
+            ("cases", "digits_resnet", "methods"),
+            {"gosgd"},
+        ),
     ],
 )
 @pytest.mark.usefixtures("commands")

@@ -86,3 +86,34 @@ def test_the_share_is_kept_over_many_requests(clocks, share):
     while not pacing.ready():
         clocks.wall += 0.001
     assert used / (clocks.wall - start) <= share
+
+
+def test_a_push_is_paid_for_by_its_sender(clocks):
+    pacing = Pacing(0.5)
+    pacing.pay_receipt()  # what it costs is not known yet
+    assert pacing.ready()
+    with pacing.receipt():
+        clocks.processor += 1.0
+    assert pacing.ready()
+    pacing.pay_receipt()
+    clocks.wall += 1.9
+    assert not pacing.ready()
+    clocks.wall += 0.2
+    assert pacing.ready()
+
+
+def test_who_receives_much_sends_as_much_as_the_others(clocks):
+    """Ten pushes a second are taken by one of two workers; both may send equally often."""
+    workers, sent = [Pacing(0.02), Pacing(0.02)], [0, 0]
+    for turn in range(100_000):
+        clocks.wall += 0.001
+        for index, pacing in enumerate(workers):
+            if turn % 100 == 0 or (index == 0 and turn % 10 == 0):
+                with pacing.receipt():
+                    clocks.processor += 0.0005
+            if pacing.ready():
+                _work(pacing, clocks, 0.0005)
+                pacing.pay_receipt()
+                sent[index] += 1
+    assert sent[0] == pytest.approx(sent[1], rel=0.02)
+    assert sent[0] > 1000
