@@ -17,6 +17,7 @@ from layup_jax.transport import local
 from layup_jax.transport.base import Kind
 from layup_jax.transport.communicator import CommunicationOptions
 from layup_jax.transport.local import local_transports, run_threads
+from layup_jax.transport.pacing import Pacing
 
 pytestmark = pytest.mark.usefixtures("double")
 MIXINGS = ["pairwise", "push_sum"]
@@ -245,6 +246,26 @@ def test_counts_pushed_bytes():
     # has nobody left to send its last requests to.
     assert max(count.sent_bytes for count in counts) == 10 * 8 * (4 + 2 + 1)
     assert max(count.messages_sent for count in counts) == 30
+
+
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_pushes_are_paid_for_by_who_sends_them(monkeypatch, mixing):
+    paid, taken = [], []
+
+    class Watched(Pacing):
+        def pay_receipt(self):
+            paid.append(1)
+            super().pay_receipt()
+
+        def receipt(self):
+            taken.append(1)
+            return super().receipt()
+
+    monkeypatch.setattr("layup_jax.transport.communicator.Pacing", Watched)
+    counts = [each.statistics for each in _run(_patient(mixing, 3, steps=10), 3)]
+    pushes = sum(count.messages_sent for count in counts) if mixing == "push_sum" else 0
+    assert len(paid) == len(taken) == pushes
+    assert mixing == "pairwise" or pushes > 0
 
 
 def test_the_thread_is_named_after_its_worker():
