@@ -37,9 +37,10 @@ def _draw_case(axes: Axes, name: str, case: Results) -> None:
         heights = [100 * (row["mfu"] or 0.0) for row in rows]
         places = [index + 0.4 * offset for index in range(len(_SCHEDULES))]
         axes.bar(places, heights, width=0.38, label=label, linewidth=0.9, **BAR_LOOKS[offset + 1])
-    axes.set_xticks([index + 0.2 for index in range(len(_SCHEDULES))], _SCHEDULES, fontsize=7)
+    axes.set_xticks([index + 0.2 for index in range(len(_SCHEDULES))], _SCHEDULES, fontsize=6)
     axes.set(title=f"{name}, batch {case['batch_size']}", ylabel="MFU (%)")
-    axes.legend(loc="lower right", fontsize=7)
+    axes.set_ylim(top=1.2 * axes.get_ylim()[1])  # for the legend
+    axes.legend(loc="upper left", fontsize=7)
 
 
 def _draw_methods(axes: Axes, methods: Results) -> None:
@@ -48,7 +49,7 @@ def _draw_methods(axes: Axes, methods: Results) -> None:
         times = [1e3 * each[cause] for each in methods.values()]
         axes.bar(range(len(methods)), times, 0.6, floor, label=cause, color=shade, edgecolor=INK)
         floor = [below + time for below, time in zip(floor, times, strict=True)]
-    axes.set_xticks(range(len(methods)), list(methods), fontsize=7)
+    axes.set_xticks(range(len(methods)), list(methods), fontsize=6)
     axes.set(title="digits, 4 workers", ylabel="ms of all threads, a step of a worker")
     axes.legend(fontsize=7)
 
