@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LABELS = {"digits_resnet": "ResNet-18, digits", "stdlib_gpt": "GPT, Python's standard library"}
+_WIDE = 10.0
 _JUDGED = {"digits_resnet": "test_accuracy", "stdlib_gpt": "test_loss"}
 
 
@@ -28,10 +29,13 @@ def draw(results: Results, figure: Figure) -> None:
     ):
         _draw_losses(axes, case["methods"])
         axes.set_title(f"{_LABELS[name]}, {case['steps']} steps of {results['workers']} workers")
-        axes.set_xlabel("test loss of the mean model (circles: seeds; bar: their mean)")
+        axes.set_xlabel("test loss of the mean model\n(circles: seeds; bar: their mean)")
 
 
 def _draw_losses(axes: Axes, methods: Results) -> None:
+    means = [each["test_loss"] for each in methods.values()]
+    if max(means) > _WIDE * min(means):  # one that diverges would leave the others no room
+        axes.set_xscale("log")
     for row, each in enumerate(methods.values()):
         losses = [run["test_loss"] for run in each["runs"]]
         axes.plot(losses, [row] * len(losses), "o", color=INK, markerfacecolor="white")
