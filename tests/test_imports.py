@@ -23,6 +23,9 @@ LEVELS = (
         "config_checks",
         "config_values",
         "host",
+        "world",
+        "interrupts",
+        "patience",
         "peaks",
         "hardware",
         "__init__",
@@ -71,7 +74,7 @@ PURE = (
 )
 NUMERICS = {"jax", "numpy", "optax", "flax"}
 HOMES = {
-    "mpi4py": {"transport/mpi.py", "transport/mpi4jax_plane.py", "cli.py", "doctor.py"},
+    "mpi4py": {"transport/library.py"},
     "mpi4jax": {"transport/mpi4jax_plane.py", "doctor.py"},
     "tensorflow_datasets": {"data/source.py", "data/digits.py", "data/stdlib.py"},
     "grain": {"data/stream.py"},
@@ -95,7 +98,7 @@ HOMES = {
     "hypothesis": set(),
     "pytest": set(),
 }
-THREADS = {"pipeline/crew.py", "transport/communicator.py", "transport/local.py"}
+THREADS = {"pipeline/crew.py", "transport/communicator.py", "transport/local.py", "patience.py"}
 
 
 class Import(NamedTuple):
@@ -188,7 +191,7 @@ def test_pure_modules_know_numerics_only():
     assert wrong == []
 
 
-def test_threads_are_started_in_transport_and_pipeline_only():
+def test_threads_are_started_where_the_architecture_says_only():
     started = {
         path.relative_to(PACKAGE).as_posix()
         for path in _files()

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import mpi4jax
 import numpy as np
-from mpi4py import MPI
 
+from layup_jax.transport.library import MPI
 from layup_jax.types import Array
 
 _PREPARED_PEERS = 8
