@@ -47,6 +47,16 @@ def run(*command, **changes):
 
 
 @contextmanager
+def interruptible():
+    """What is started meanwhile does not inherit that SIGINT is ignored, as a shell's & has it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def started(*command):
     """A process, killed if the test fails before it ends."""
     with subprocess.Popen(
@@ -57,8 +67,6 @@ def started(*command):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's & has it ignored, which programs inherit.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             yield process
@@ -168,7 +176,7 @@ def test_a_run_folder_in_the_way_is_found_before_anything_starts(tmp_path, worke
 def test_an_interrupt_while_a_run_is_prepared_is_silent(tmp_path, seconds):
     marker = uuid.uuid4().hex
     command = (*LAYUP, "train", CONFIG, f"--config.output={tmp_path}", f"--config.name={marker}")
-    with started(*command, "--config.stop.steps=100000") as process:
+    with interruptible(), started(*command, "--config.stop.steps=100000") as process:
         time.sleep(seconds)  # wherever it then is
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=50)
