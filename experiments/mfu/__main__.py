@@ -79,9 +79,8 @@ def _case(name: str, options: argparse.Namespace, compiled: Path) -> dict[str, A
     job = Job(name, options.rounds, options.steps, options.seed, options.compute_dtype, 0)
     case = summarise_case(timed(job, compiled))
     alone = case["passes_alone"]
-    if (
-        jax_platform() != "cpu"
-    ):  # threads time their calls, which return before anything is computed
+    # Threads time their calls, which on accelerators return before anything is computed.
+    if jax_platform() != "cpu":
         case["backward_over_forward"] = None
     beta = alone["backward_seconds"] / alone["forward_seconds"]
     return {**case, "compute_dtype": options.compute_dtype, "beta_alone": beta}

@@ -293,13 +293,13 @@ def _batches(case: Case) -> list[Any]:
     from layup_jax.training import loader_spec
 
     if case.shape is not None:
-        return [jax.device_put(Batch(*made_up(case)))]
+        return [jax.device_put(Batch(*_made_up(case)))]
     config = validated({"batch_size": case.batch_size})
     loader = make_loader(loader_spec(config, 0, 1))
     return [jax.device_put(batch) for batch in itertools.islice(loader, _BATCHES)]
 
 
-def made_up(case: Case) -> tuple[Any, Any]:
+def _made_up(case: Case) -> tuple[Any, Any]:
     """Images of noise, or tokens in any order whose next ones are to be told."""
     import numpy as np
 

@@ -207,9 +207,9 @@ def memory_bytes(job: Job, spec: str) -> int:
     before = _resident("VmRSS")
     trainer = Trainer(job.network, spec, job.compute_dtype)
     trainer.seconds_per_step(2)
-    statistics = jax.local_devices()[0].memory_stats()
-    if statistics is not None:
-        return statistics["peak_bytes_in_use"]
+    device = jax.local_devices()[0].memory_stats()  # None of a CPU
+    if device is not None:
+        return device["peak_bytes_in_use"]
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
     trainer.seconds_per_step(_LATER_STEPS)

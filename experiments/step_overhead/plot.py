@@ -80,7 +80,7 @@ def table(results: Results) -> str:
         "case",
         "fused step (ms)",
         "layer / fused",
-        "same, all cores",
+        "same, nothing bound",
         "auto / fused",
         "calls",
         "dispatch (ms)",

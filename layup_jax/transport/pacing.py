@@ -11,8 +11,8 @@ with pacing.receipt():         # takes a push, for which its sender has paid wit
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 _NEWEST = 0.1  # weight of the newest receipt in the mean of them
 
@@ -40,24 +40,13 @@ class Pacing:
         """Whether an own request may be served now."""
         return self._share >= 1 or time.perf_counter() >= self._ready_at
 
-    @contextmanager
-    def work(self) -> Iterator[None]:
+    def work(self) -> AbstractContextManager[None]:
         """Charges the processor time of a with-block."""
-        start = time.thread_time()
-        try:
-            yield
-        finally:
-            self._charge(time.thread_time() - start)
+        return _timed(self._charge)
 
-    @contextmanager
-    def receipt(self) -> Iterator[None]:
+    def receipt(self) -> AbstractContextManager[None]:
         """Charges nothing, and notes the processor time that taking a push costs."""
-        start = time.thread_time()
-        try:
-            yield
-        finally:
-            spent, known = time.thread_time() - start, self._receipt_seconds
-            self._receipt_seconds = spent if known is None else known + _NEWEST * (spent - known)
+        return _timed(self._note_receipt)
 
     def pay_receipt(self) -> None:
         """Charges what a push will cost its receiver, going by what taking one costs here."""
@@ -65,3 +54,17 @@ class Pacing:
 
     def _charge(self, seconds: float) -> None:
         self._ready_at = max(self._ready_at, time.perf_counter()) + seconds / self._share
+
+    def _note_receipt(self, seconds: float) -> None:
+        known = self._receipt_seconds
+        self._receipt_seconds = seconds if known is None else known + _NEWEST * (seconds - known)
+
+
+@contextmanager
+def _timed(then: Callable[[float], None]) -> Iterator[None]:
+    """Gives the processor time of a with-block to `then`, whatever becomes of it."""
+    start = time.thread_time()
+    try:
+        yield
+    finally:
+        then(time.thread_time() - start)
