@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from layup_jax.metrics.records import RunSummary
@@ -98,12 +98,18 @@ def speed_ratio(above: Sequence[Measured], below: Sequence[Measured]) -> float:
     )
 
 
-def time_ratio(faster: Sequence[Measured], slower: Sequence[Measured]) -> float | None:
-    """How many times as fast one method reaches the target; the median over rounds.
-
-    Returns:
-      None where either did not reach it in a round.
-    """
+def time_ratios(faster: Sequence[Measured], slower: Sequence[Measured]) -> list[float]:
+    """How many times as fast one method reaches the target, in each round in which both did."""
     pairs = [(time_of(a), time_of(b)) for a, b in zip(faster, slower, strict=True)]
-    ratios = [b / a for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
-    return statistics.median(ratios) if len(ratios) == len(pairs) else None
+    return [b / a for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
+
+
+def time_ratio(faster: Sequence[Measured], slower: Sequence[Measured]) -> float | None:
+    """The median of `time_ratios`; None where either did not reach the target in a round."""
+    ratios = time_ratios(faster, slower)
+    return statistics.median(ratios) if len(ratios) == len(faster) else None
+
+
+def soonest(names: Iterable[str], rounds: Mapping[str, Sequence[Measured]]) -> str:
+    """Of these methods the one with the least median time to the target."""
+    return min(names, key=lambda name: statistics.median(map(time_of, rounds[name])))

@@ -10,7 +10,6 @@ seed of all methods. Needs root on Linux.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +23,7 @@ from experiments.emulated import (
     Measured,
     measured,
     medians,
+    soonest,
     speed_ratio,
     time_of,
     time_ratio,
@@ -124,7 +124,7 @@ def headline(rounds: Rounds) -> dict[str, float | None]:
 
     The best of the communication-efficient methods is that with the least median time.
     """
-    best = min(EFFICIENT, key=lambda method: statistics.median(map(time_of, rounds[method])))
+    best = soonest(EFFICIENT, rounds)
     return {
         "layup_over_local": speed_ratio(rounds["layup"], rounds["local"]),
         "layup_over_ddp": time_ratio(rounds["layup"], rounds["ddp"]),

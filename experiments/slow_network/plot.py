@@ -5,12 +5,11 @@ python -m experiments.slow_network.plot experiments/slow_network/results
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.emulated import LABELS, TITLE
+from experiments.emulated import LABELS, TITLE, Measured, soonest, time_ratios
 from experiments.report import BAR_LOOKS, INK, Pictures, Results, markdown, redraw
 
 if TYPE_CHECKING:
@@ -83,8 +82,9 @@ def _measured(results: Results) -> tuple[list[str], list[str]]:
 def brief(results: Results) -> str:
     """The three ratios, and how far apart the rounds are in the last one."""
     rows = results["rates"][HEADLINE]
-    rounds = len(rows["layup"]["rounds"])
-    found = _ratios(rows["layup"], min((rows[name] for name in EFFICIENT), key=_median_time))
+    runs = {name: [Measured(**each) for each in row["rounds"]] for name, row in rows.items()}
+    rounds = len(runs["layup"])
+    found = time_ratios(runs["layup"], runs[soonest(EFFICIENT, runs)])
     spread = f"; the last one {min(found):.2f} to {max(found):.2f}" if len(found) > 1 else ""
     return (
         f"At {HEADLINE}, with an emulated accelerator: LayUp's samples/s over no communication "
@@ -93,20 +93,6 @@ def brief(results: Results) -> str:
         f"with the best period tried, {_times(results['layup_over_best_communication_efficient'])}"
         f" (medians of {rounds} paired round{'s' * (rounds > 1)}, each with a seed of its own{spread})."
     )
-
-
-def _median_time(row: Results) -> float:
-    seconds = row["time_to_target_seconds"]
-    return math.inf if seconds is None else seconds
-
-
-def _ratios(faster: Results, slower: Results) -> list[float]:
-    """How many times as fast one method was in each round in which both reached the target."""
-    times = [
-        (one["time_to_target_seconds"], other["time_to_target_seconds"])
-        for one, other in zip(faster["rounds"], slower["rounds"], strict=True)
-    ]
-    return [other / one for one, other in times if one is not None and other is not None]
 
 
 def _seconds(value: float | None) -> str:
