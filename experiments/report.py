@@ -195,6 +195,8 @@ def _circumstances(environment: Mapping[str, Any]) -> str:
     smoke = "**A smoke run: these numbers prove nothing.** " if environment["smoke"] else ""
     device = f"{environment['device']}, " if environment.get("device") else ""
     packages = [f"{name} {versions[key]}" for key, name in _NAMED.items() if versions[key]]
+    if environment.get("xla_flags"):
+        packages.append(f"`XLA_FLAGS={environment['xla_flags']}`")
     return (
         f"{smoke}Measured {environment['started'][:10]} in {environment['seconds'] / 60:.0f} minutes: "
         f"{device}{environment['cpu']}, {environment['processors']} cores, "

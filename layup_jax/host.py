@@ -60,7 +60,7 @@ class HostReport:
       num_cores: that all workers of this machine share.
       num_workers: on this machine.
       cores: this worker is bound to; None where it was left alone.
-      malloc_tuned: whether the C library keeps large freed buffers.
+      malloc_tuned: whether the C library keeps large freed buffers; on CPUs only.
       dispatch: synchronous | asynchronous, of operations on CPUs.
       gpus: that this worker sees, as CUDA_VISIBLE_DEVICES names them; None where it was left alone.
     """
@@ -90,7 +90,7 @@ def prepare_host(bind: str, local_rank: int, local_size: int, *, devices: int = 
     Args:
       bind: auto | cores | none. "auto" binds on CPUs where there are several workers and the
         launcher (srun) has not bound them; "cores" binds always, "none" never. Memory and dispatch
-        do not depend on it.
+        depend on the platform alone.
       local_rank: of this worker on its machine, in [0, local_size).
       local_size: number of workers on this machine.
       devices: that this worker computes on. Of several workers on GPUs each sees its own only: JAX would
@@ -117,7 +117,7 @@ def prepare_host(bind: str, local_rank: int, local_size: int, *, devices: int = 
         num_cores=len(allowed),
         num_workers=local_size,
         cores=cores,
-        malloc_tuned=_tune_malloc(),
+        malloc_tuned=platform == "cpu" and _tune_malloc(),
         dispatch="synchronous" if platform == "cpu" else "asynchronous",
         gpus=gpus,
     )
@@ -221,7 +221,10 @@ def _take_gpus(devices: int, local_rank: int, local_size: int) -> tuple[str, ...
 
 
 def _tune_malloc() -> bool:
-    """Of glibc only: measured to make a layer-wise step of 20 ms about a tenth faster."""
+    """Of glibc only: measured to make a layer-wise step of 20 ms about a tenth faster.
+
+    Not where an accelerator computes: its compiler's many threads would queue for the one arena.
+    """
     if not sys.platform.startswith("linux") or not os.confstr("CS_GNU_LIBC_VERSION"):
         return False
     mallopt = ctypes.CDLL(None).mallopt

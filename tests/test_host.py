@@ -77,7 +77,8 @@ def test_a_worker_beside_others_sees_its_gpu_only(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
     monkeypatch.setattr(host, "jax_platform", lambda: "gpu")
     monkeypatch.setattr(host, "_tune_malloc", lambda: True)
-    assert prepare_host("auto", 0, 1).gpus is None
+    alone = prepare_host("auto", 0, 1)
+    assert (alone.gpus, alone.malloc_tuned) == (None, False)
     assert visible_gpus() == ["GPU-a", "GPU-b"]
     assert prepare_host("auto", 1, 2).gpus == ("GPU-b",)
     assert visible_gpus() == ["GPU-b"]

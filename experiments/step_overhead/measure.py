@@ -190,7 +190,11 @@ def compile_seconds(job: Job, spec: str) -> float:
     if job.depth is not None:
         case = case._replace(batch_size=2, options={**case.options, "depth": job.depth})
     _start_backend()
-    trainer = Trainer(case, spec, job.compute_dtype)
+    return _first_step(Trainer(case, spec, job.compute_dtype))
+
+
+def _first_step(trainer: Trainer) -> float:
+    """Its seconds beyond those of a later one."""
     first = trainer.seconds_per_step(1)
     return first - statistics.median(trainer.seconds_per_step(1) for _ in range(_LATER_STEPS))
 
@@ -241,8 +245,10 @@ def step_seconds(job: Job) -> dict[str, Any]:
         narrow = case._replace(batch_size=2, options=case.narrow)
         for spec in ("layer", "model"):
             trainers[f"narrow_{spec}"] = Trainer(narrow, spec, job.compute_dtype, learning_rate=0.0)
+    compiled = {name: _first_step(trainer) for name, trainer in trainers.items()}
     measures = {name: _timing(trainer, job.seconds) for name, trainer in trainers.items()}
     return {
+        "compile_seconds": compiled,
         "rounds": paired_rounds(measures, rounds=job.rounds, seed=job.seed),
         "segments": {spec: len(each.partition) for spec, each in chosen.items()},
         "partitions": {spec: each.description for spec, each in chosen.items()},
@@ -250,7 +256,6 @@ def step_seconds(job: Job) -> dict[str, Any]:
 
 
 def _timing(trainer: Trainer, seconds: float) -> Callable[[int], float]:
-    trainer.seconds_per_step(2)
     count = max(2, round(seconds / trainer.seconds_per_step(1)))
     return lambda _seed: trainer.seconds_per_step(count)
 

@@ -41,6 +41,7 @@ class Environment(NamedTuple):
       platform: operating system and processor.
       processors: that this process may use.
       versions: of packages, by name; None for one that is not installed.
+      xla_flags: that the compiler was started with; None without any.
       git_commit: of the source tree; None where the package is not in one.
       git_dirty: whether the source tree differs from that commit; None likewise.
     """
@@ -51,6 +52,7 @@ class Environment(NamedTuple):
     platform: str
     processors: int | None
     versions: Mapping[str, str | None]
+    xla_flags: str | None
     git_commit: str | None
     git_dirty: bool | None
 
@@ -73,6 +75,7 @@ def describe_environment(seed: int, now: datetime) -> Environment:
         platform=platform.platform(),
         processors=_processors(),
         versions={name: _version(name) for name in _PACKAGES},
+        xla_flags=os.environ.get("XLA_FLAGS") or None,
         git_commit=commit,
         git_dirty=dirty,
     )
