@@ -163,7 +163,7 @@ def run_process(
       Its standard output.
 
     Raises:
-      ExperimentError: it failed or took too long.
+      ExperimentError: it failed, with its last words, or took too long.
     """
     process = subprocess.Popen(
         command,
@@ -185,6 +185,8 @@ def run_process(
         _end(process)
     if process.returncode:
         lines = errors.strip().splitlines() or ["no message"]
+        if process.returncode != 2:  # a fault, whose traceback is not to be lost
+            sys.stderr.write(errors)
         raise ExperimentError(f"{what} ended with status {process.returncode}: {lines[-1]}")
     return output
 

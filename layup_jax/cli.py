@@ -27,7 +27,7 @@ from layup_jax.config_file import Override, load_config, overridden
 from layup_jax.errors import ConfigError, LayupError, PeerFailedError, TransportError
 from layup_jax.host import HOSTS_VARIABLE, die_with_parent
 from layup_jax.hosts import Hosts, check_reachable, find_hosts
-from layup_jax.interrupts import INTERRUPTED
+from layup_jax.interrupts import INTERRUPTED, interrupt, leave_at_once
 from layup_jax.world import World, find_world
 
 _LEAVE_SECONDS = 10.0
@@ -79,10 +79,10 @@ def _attempt(start: Start) -> int:
             sys.stderr.write(f"layup: {' '.join(str(error).split())}\n")
         return 2
     except KeyboardInterrupt:
-        _leave_at_once()
+        leave_at_once()
     except Exception:
         if start.interrupts:  # an import, say, has made another error of it
-            _leave_at_once()
+            leave_at_once()
         traceback.print_exc()
         return 1
 
@@ -98,19 +98,12 @@ def _noted_interrupts() -> list[int]:
 
     def note(number: int, frame: FrameType | None) -> None:
         noted.append(number)
-        signal.default_int_handler(number, frame)
+        interrupt(frame)
 
     is_main = threading.current_thread() is threading.main_thread()
     if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, note)
     return noted
-
-
-def _leave_at_once() -> NoReturn:
-    """Ends an interrupted process that has nothing to write, whatever its threads are waiting for."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(INTERRUPTED)
 
 
 def _parse_once(start: Start) -> argparse.Namespace:

@@ -6,20 +6,25 @@
         train(..., interrupts.asked)         # ends after the current step and writes its results
 
 Several workers must not leave their common preparations one by one: they look at `asked` when they meet.
+
+No exception is raised while a compiled module is being made: it may crash of one.
 """
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import signal
+import sys
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 INTERRUPTED = 128 + signal.SIGINT
 ENDED = b"layup: ended at once, without a last evaluation; the run folder keeps what came before\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # SIGUSR1: see launch.py
+_MAKES_MODULES = f"{importlib.machinery.ExtensionFileLoader.__name__}."  # whose methods do
 _SECOND_SECONDS = 1.0  # mpirun hands on what a terminal has sent to all: that is no second one
 
 
@@ -59,14 +64,29 @@ class Interrupts:
         self._leaves = False
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        del frame
         now = time.monotonic()
         if not self.asked.is_set():
             self._first = now
             self.asked.set()
             if self._leaves:
-                raise KeyboardInterrupt
+                interrupt(frame)
         elif now - self._first >= _SECOND_SECONDS:
             if self._alone:
                 os.write(2, ENDED)
             os._exit(INTERRUPTED if number == signal.SIGUSR1 else 128 + number)
+
+
+def interrupt(frame: FrameType | None) -> NoReturn:
+    """Raises KeyboardInterrupt in the frame that got a signal, or ends the process where it must not."""
+    while frame is not None:
+        if frame.f_code.co_qualname.startswith(_MAKES_MODULES):
+            leave_at_once()
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def leave_at_once() -> NoReturn:
+    """Ends an interrupted process that has nothing to write, whatever its threads are waiting for."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)

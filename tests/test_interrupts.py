@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -57,6 +59,35 @@ def test_a_second_one_ends_the_process(monkeypatch, capfd, alone, number, status
         signal.raise_signal(number)
     assert ended == [status]
     assert capfd.readouterr().err == (ENDED.decode() if alone else "")
+
+
+IMPORTING = """
+import importlib.abc, signal, sys
+from layup_jax.interrupts import Interrupts
+
+class Interrupting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "_compat_pickle":  # which the making of _pickle imports
+            signal.raise_signal(signal.SIGINT)
+
+for name in ("_pickle", "_compat_pickle"):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Interrupting())
+try:
+    with Interrupts(alone=True):
+        import {module}
+except KeyboardInterrupt:
+    sys.stdout.write("raised")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "said"), [("_compat_pickle", 0, "raised"), ("_pickle", 130, "")]
+)
+def test_the_making_of_a_compiled_module_is_not_broken_off(module, status, said):
+    code = IMPORTING.format(module=module)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (status, said, "")
 
 
 def test_other_threads_handle_none():

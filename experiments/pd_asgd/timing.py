@@ -9,12 +9,13 @@ All schedules live in one process and take turns in blocks of steps, so that a s
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from layup_jax.host import allowed_cores, die_with_parent, prepare_host
@@ -113,11 +114,17 @@ def main(arguments: list[str]) -> int:
 def measure(job: Job) -> dict[str, Any]:
     """All schedules of one network."""
     case = (CASES | MADE_UP)[job.case]
-    trainers = {
-        f"{schedule} {partition}": Trainer(case, partition, schedule, job.compute_dtype)
-        for partition in PARTITIONS
-        for schedule in (REFERENCE, *RATIOS, AUTO)
-    }
+    trainers: dict[str, Trainer] = {}
+    with contextlib.ExitStack() as threads:  # that would outlive a failure
+        for partition in PARTITIONS:
+            for schedule in (REFERENCE, *RATIOS, AUTO):
+                trainer = Trainer(case, partition, schedule, job.compute_dtype)
+                threads.callback(trainer.close)
+                trainers[f"{schedule} {partition}"] = trainer
+        return {**_take_turns(trainers, job), "batch_size": case.batch_size}
+
+
+def _take_turns(trainers: Mapping[str, Trainer], job: Job) -> dict[str, Any]:
     if job.settle_steps:
         for partition in PARTITIONS:
             trainers[f"{AUTO} {partition}"].block(job.settle_steps)
@@ -128,7 +135,7 @@ def measure(job: Job) -> dict[str, Any]:
             block = trainers[name].block(job.steps)
             if turn:  # the first one warms caches
                 blocks[name].append(block._asdict())
-    found = {name: each.close() for name, each in trainers.items()}
+    found = {name: each.found() for name, each in trainers.items()}
     import jax
 
     from layup_jax.hardware import own_hardware
@@ -140,7 +147,6 @@ def measure(job: Job) -> dict[str, Any]:
         "schedules": {name: each["schedule"] for name, each in found.items()},
         "staleness_histograms": {name: each["histogram"] for name, each in found.items()},
         "reasons": {name: each["reasons"] for name, each in found.items() if each["reasons"]},
-        "batch_size": case.batch_size,
         "segments": layer.segments,
         "step_flops": layer.step_flops(),
         "passes_alone": layer.passes(),
@@ -211,9 +217,12 @@ class Trainer:
             return Block(seconds / count, cores)
         return _block(seconds / count, cores, count, before, after)
 
-    def close(self) -> dict[str, Any]:
-        """Ends its threads; what it was, how stale its updates were, and why it chose what it chose."""
+    def close(self) -> None:
+        """Ends its threads."""
         self._pipeline.close()
+
+    def found(self) -> dict[str, Any]:
+        """What it was, how stale its updates were, and why it chose what it chose."""
         return {
             "schedule": self._pipeline.describe(),
             "histogram": self._steps.staleness_histogram(),

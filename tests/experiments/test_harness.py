@@ -89,10 +89,18 @@ def test_an_empty_folder_of_the_user_stays(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failing_process_is_named_with_its_last_words():
-    code = "import sys; print('first'); sys.exit('last words')"
-    with pytest.raises(ExperimentError, match="the run ended with status 1: last words"):
+def test_a_failing_process_is_named_with_its_last_words_and_its_traceback_is_passed_on(capsys):
+    code = "1 / 0"
+    with pytest.raises(ExperimentError, match="the run ended with status 1: ZeroDivisionError"):
         run_process([sys.executable, "-c", code], what="the run", timeout_seconds=60)
+    assert capsys.readouterr().err.startswith("Traceback")
+
+
+def test_a_process_that_refuses_its_input_is_quoted_alone(capsys):
+    code = "import sys; sys.stderr.write('expected, got, remedy'); sys.exit(2)"
+    with pytest.raises(ExperimentError, match="the run ended with status 2: expected, got, remedy"):
+        run_process([sys.executable, "-c", code], what="the run", timeout_seconds=60)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_process_that_takes_too_long_is_gone(tmp_path):
