@@ -34,6 +34,7 @@ from layup_jax.virtual_host import entering
 
 QUIET_STATUSES = (2, 130)  # the worker has said why, or the user knows
 _GRACE_SECONDS = 20
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ASK_SECONDS = 30
 _RULE = re.compile(rb"-{60,}\s*")
 _SPEAKER = re.compile(rb"prterun |mpirun |MPI_ABORT ")
@@ -173,6 +174,7 @@ def become_launcher(
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # until the launcher can handle them
     command = [sys.executable, "-m", "layup_jax.launch", str(workers), *rank_command]
     os.execve(sys.executable, command, {**environ, HOSTS_VARIABLE: hosts.text if hosts else ""})
 
@@ -192,8 +194,11 @@ class Launcher:
 
     def run(self, command: Sequence[str]) -> int:
         """Runs an mpirun command to its end; its status, or 128 + signal if the user ended it."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        for number in (*_ENDING, signal.SIGALRM):
             signal.signal(number, self._end)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+        if self._signals:  # see become_launcher
+            return 128 + self._signals[0]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -186,6 +186,20 @@ def test_an_interrupt_while_a_run_is_prepared_is_silent(tmp_path, seconds):
     assert_none_left(marker)
 
 
+@linux
+def test_an_interrupt_while_the_launcher_is_started_is_handled_by_it():
+    words = [sys.executable, "-m", "layup_jax.launch", "2", sys.executable, "-c", "1 / 0"]
+    code = f"""
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as become_launcher does
+os.kill(os.getpid(), signal.SIGINT)
+os.execv({sys.executable!r}, {words!r})
+"""
+    with interruptible(), started(sys.executable, "-c", code) as process:
+        _, errors = process.communicate(timeout=50)
+    assert (process.returncode, errors) == (130, "")
+
+
 def test_debug_adds_the_traceback():
     done = run(*LAYUP, "train", CONFIG, "--debug", "--config.sed=1")
     assert done.returncode == 2
