@@ -100,7 +100,7 @@ def names_among(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
 
 def main(experiment: Experiment, argv: Sequence[str] | None = None) -> int:
     """Measures, writes, draws; the exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    end_on_sigterm()
     try:
         options = experiment.parser.parse_args(argv)
         if options.out is None:  # not by argparse, which would name it before an unknown option
@@ -189,6 +189,24 @@ def run_process(
             sys.stderr.write(errors)
         raise ExperimentError(f"{what} ended with status {process.returncode}: {lines[-1]}")
     return output
+
+
+def run_to_end(command: Sequence[str]) -> int:
+    """Runs a process that says for itself what it does; it is gone on return, whatever happens.
+
+    Returns:
+      Its exit status.
+    """
+    process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return process.wait()
+    finally:
+        _end(process)
+
+
+def end_on_sigterm() -> None:
+    """From now on SIGTERM ends this process as an exception does."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def train(

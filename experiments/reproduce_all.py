@@ -11,7 +11,6 @@ needs what this machine lacks, as virtual hosts, is left out, and said as well.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments import claims, tables
-from experiments.harness import ExperimentError, Parser
+from experiments.harness import ExperimentError, Parser, end_on_sigterm, run_to_end
 from layup_jax.errors import LayupError, nearest
 from layup_jax.virtual_host import check_possible
 
@@ -71,8 +70,8 @@ def _run(name: str, out: Path, *, smoke: bool) -> Outcome:
         return Outcome(name, 0, 0.0, str(error))
     command = [sys.executable, "-m", f"experiments.{name}", f"--out={out}"]
     start = time.monotonic()
-    done = subprocess.run([*command, *(["--smoke"] if smoke else [])], cwd=_FOLDER.parent)
-    outcome = Outcome(name, done.returncode, time.monotonic() - start)
+    status = run_to_end([*command, *(["--smoke"] if smoke else [])])
+    outcome = Outcome(name, status, time.monotonic() - start)
     sys.stderr.write(f"{outcome}\n")
     return outcome
 
@@ -95,6 +94,7 @@ def _chosen(only: str | None) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs, writes tables, says what became of each; the exit status."""
+    end_on_sigterm()
     try:
         options = _parser().parse_args(argv)
         outcomes = reproduce(_chosen(options.only), smoke=options.smoke)

@@ -1,11 +1,18 @@
 """reproduce_all: knows every experiment, runs what is asked for, and says what failed."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from processes import processes_with
 
 from experiments import reproduce_all
 from layup_jax.errors import LayupError
+from layup_jax.testing.endpoints import wait_until
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -13,15 +20,12 @@ def started(monkeypatch):
     """The commands that would have been run; `stragglers` fails."""
     commands = []
 
-    def run(command, cwd):
+    def run_to_end(command):
         commands.append(command)
+        return 3 if "experiments.stragglers" in command else 0
 
-        class Done:
-            returncode = 3 if "experiments.stragglers" in command else 0
-
-        return Done
-
-    monkeypatch.setattr(reproduce_all.subprocess, "run", run)
+    monkeypatch.setattr(reproduce_all, "run_to_end", run_to_end)
+    monkeypatch.setattr(reproduce_all, "end_on_sigterm", lambda: None)  # the process is not ours
     return commands
 
 
@@ -62,3 +66,26 @@ def test_an_unknown_experiment_is_refused(started, capsys):
     assert reproduce_all.main(["--only=straglers"]) == 2
     assert started == []
     assert "unknown experiment 'straglers'; did you mean 'stragglers'?" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_ended_by_a_signal_it_leaves_no_process_and_no_folder(tmp_path):
+    command = [sys.executable, "-m", "experiments.reproduce_all", "--smoke", "--only=algorithms"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            for line in process.stderr:
+                if line.startswith("layup train"):
+                    break
+            process.terminate()
+            process.communicate(timeout=50)
+        finally:
+            process.kill()
+    assert process.returncode == 143
+    wait_until(lambda: not processes_with(str(tmp_path)), "all processes to end", seconds=5)
+    assert list(tmp_path.iterdir()) == []
