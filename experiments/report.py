@@ -198,10 +198,14 @@ def _circumstances(environment: Mapping[str, Any]) -> str:
     if environment.get("xla_flags"):
         packages.append(f"`XLA_FLAGS={environment['xla_flags']}`")
     return (
-        f"{smoke}Measured {environment['started'][:10]} in {environment['seconds'] / 60:.0f} minutes: "
+        f"{smoke}Measured {environment['started'][:10]} in {_lasted(environment['seconds'])}: "
         f"{device}{environment['cpu']}, {environment['processors']} cores, "
         f"Python {environment['python']}, {', '.join(packages)}."
     )
+
+
+def _lasted(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _device() -> str | None:

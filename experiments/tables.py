@@ -35,11 +35,16 @@ _DETAIL = re.compile(  # a line per test file, and what names the machine
 
 
 class Part(NamedTuple):
-    """What the README says of an experiment: a title, and the text that its results make."""
+    """What the README says of an experiment: a title, and the text that its results make.
+
+    Attributes:
+      results: the folder of them, beside the experiment's README.
+    """
 
     title: str
     pictures: Pictures
     text: Callable[[Results], str]
+    results: str = "results"
 
 
 _PARTS = (
@@ -54,6 +59,7 @@ _PARTS = (
     Part("PD-ASGD, passes in threads of their own", pd_asgd.PICTURES, pd_asgd.brief),
     Part("Samples per second", throughput.PICTURES, throughput.brief),
     Part("A step layer by layer over one jitted call", step_overhead.PICTURES, step_overhead.brief),
+    Part("The same on a GPU", step_overhead.PICTURES, step_overhead.brief, "results_gpu"),
     Part("Use of the hardware", mfu.PICTURES, mfu.brief),
 )
 
@@ -62,7 +68,7 @@ def tables() -> str:
     """A part for each experiment that has results."""
     parts = []
     for part in _PARTS:
-        results = part.pictures.folder / "results"
+        results = part.pictures.folder / part.results
         if (results / "results.json").exists():
             folder = part.pictures.folder.relative_to(_ROOT)
             text = part.text(read_results(results))

@@ -71,6 +71,7 @@ def _draw_compile(axes: Axes, results: Results, cases: list[str]) -> None:
         axes.bar(at, seconds, 0.37, label=label, **BAR_LOOKS[look])
     axes.set(title="First step", ylabel="compile time (s)", xticks=range(len(cases)))
     axes.set_xticklabels(cases)
+    axes.margins(y=0.25)
     axes.legend(loc="upper left")
 
 
@@ -126,7 +127,8 @@ def _without_empty_columns(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]
 def brief(results: Results) -> str:
     """The ratios of steps, and what is known of deep networks and of memory."""
     ratios = [f"{name} {results[name]['layerwise_over_fused']:.2f}" for name in _cases(results)]
-    notes = [f"Step times on one core: {', '.join(ratios)}.", *_depths(results), *_memory(results)]
+    where = results["environment"].get("device") or "core"
+    notes = [f"Step times on one {where}: {', '.join(ratios)}.", *_depths(results), *_memory(results)]
     return " ".join(notes)
 
 
