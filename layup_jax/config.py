@@ -258,6 +258,27 @@ class DelayConfig:
             return self.ranks == "all"
         return rank in self.ranks
 
+    def describe(self) -> str:
+        """Who is slowed down and how, in words; empty if nobody is."""
+        each = {
+            f"{self.slowdown:g} times slower": self.slowdown > 1,
+            f"{self.seconds:g} s before a forward pass": self.seconds,
+            f"{self.backward_seconds:g} s before a backward pass": self.backward_seconds,
+            f"messages {self.message_seconds:g} s late": self.message_seconds,
+            f"a link of {self.link_mbit or 0:g} Mbit/s": self.link_mbit,
+        }
+        words = ", ".join(text for text, holds in each.items() if holds)
+        if not (self.ranks and words):
+            return ""
+        if self.pattern == "every":
+            words += f" (every {self.every})"  # steps or messages
+        elif self.pattern != "constant":
+            words += f" ({self.pattern})"
+        if isinstance(self.ranks, str):
+            return f"all workers: {words}"
+        noun = "worker" if len(self.ranks) == 1 else "workers"
+        return f"{noun} {', '.join(map(str, self.ranks))}: {words}"
+
 
 @dataclasses.dataclass(frozen=True)
 class EmulationConfig:

@@ -86,6 +86,7 @@ def summarise(
         tapes_alive_max=max(each.pipeline.tapes_alive_max for each in results),
         hosts=len({each.host for each in results}),
         emulated=config.emulation.is_set,
+        delays=config.delay.describe(),
         **({} if config.emulation.is_set else _utilization(results, train_seconds)),
         time_split=_time_split(results),
         **_pass_times([each.pipeline.times for each in results if each.pipeline.times]),

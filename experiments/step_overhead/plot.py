@@ -128,7 +128,11 @@ def brief(results: Results) -> str:
     """The ratios of steps, and what is known of deep networks and of memory."""
     ratios = [f"{name} {results[name]['layerwise_over_fused']:.2f}" for name in _cases(results)]
     where = results["environment"].get("device") or "core"
-    notes = [f"Step times on one {where}: {', '.join(ratios)}.", *_depths(results), *_memory(results)]
+    notes = [
+        f"Step times on one {where}: {', '.join(ratios)}.",
+        *_depths(results),
+        *_memory(results),
+    ]
     return " ".join(notes)
 
 

@@ -81,6 +81,7 @@ def _title(config: RunConfig, summary: RunSummary | None, workers: int) -> str:
         status = "" if summary.status == "finished" else f" ({summary.status})"
     noun = "worker" if workers == 1 else "workers"
     noun += ", emulated accelerator" if config.emulation.is_set else ""
+    noun += ", artificial delays" if config.delay.describe() else ""
     return f"{algorithm}, {workers} {noun}: {config.model.name} on {config.data.name}{status}"
 
 

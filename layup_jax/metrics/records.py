@@ -163,6 +163,7 @@ class RunSummary(NamedTuple):
       tapes_alive_max: most tapes of a worker at once.
       hosts: machines that the workers ran on; virtual ones count.
       emulated: whether layers slept to take as long as on another accelerator (`config.emulation`).
+      delays: who was slowed down, and how (`config.delay`); empty if nobody was.
       step_flops: floating-point operations that the model needs for the forward and backward pass of one
         worker's batch, without the update; None without `profile`, and where it cannot be known, here and
         below.
@@ -214,6 +215,7 @@ class RunSummary(NamedTuple):
     tapes_alive_max: int = 1
     hosts: int = 1
     emulated: bool = False
+    delays: str = ""
     step_flops: float | None = None
     peak_flops_per_second: float | None = None
     mfu: float | None = None

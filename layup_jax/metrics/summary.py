@@ -63,6 +63,8 @@ def _rows(summary: RunSummary) -> Iterator[tuple[str, str]]:
         "training time",
         f"{summary.train_seconds:.1f} s, with evaluation {summary.wall_seconds:.1f} s",
     )
+    if summary.delays:
+        yield "artificial delays", summary.delays
     yield "throughput", f"{summary.samples_per_second:,.0f} samples/s"
     if summary.step_flops is not None:
         yield "MFU", _mfu(summary)

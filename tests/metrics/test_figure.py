@@ -3,7 +3,7 @@ import struct
 import numpy as np
 import pytest
 
-from layup_jax.config import EmulationConfig, RunConfig
+from layup_jax.config import DelayConfig, EmulationConfig, RunConfig
 from layup_jax.metrics import MetricsRecorder, draw_figure
 from layup_jax.metrics.figure import DOTS_PER_INCH, SIZE_INCHES
 from layup_jax.metrics.series import ended_early, read_series, smoothed
@@ -57,15 +57,23 @@ def test_a_failed_run_without_metrics(folder):
     check_picture(draw_figure(folder))
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.01])
-def test_the_title_says_whether_an_accelerator_was_emulated(folder, monkeypatch, seconds):
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (RunConfig(), " workers: "),
+        (RunConfig(emulation=EmulationConfig(backward_seconds=0.01)), ", emulated accelerator: "),
+        (RunConfig(delay=DelayConfig(ranks=(0,), slowdown=2.0)), ", artificial delays: "),
+    ],
+)
+def test_the_title_says_what_was_artificial(folder, monkeypatch, config, words):
     from matplotlib.figure import Figure
 
     titles = []
     monkeypatch.setattr(Figure, "suptitle", lambda self, text, **_: titles.append(text))
-    folder.write_config(RunConfig(emulation=EmulationConfig(backward_seconds=seconds)))
+    folder.write_config(config)
     draw_figure(folder)
-    assert ["emulated accelerator" in each for each in titles] == [seconds > 0]
+    (title,) = titles
+    assert words in title
 
 
 def test_a_straggler_and_a_fast_worker_have_not_ended_early(folder):

@@ -5,7 +5,7 @@ import threading
 import pytest
 from rich.console import Console
 
-from layup_jax.config import StopConfig
+from layup_jax.config import DelayConfig, StopConfig
 from layup_jax.metrics import Progress, open_console, print_summary
 from tests.metrics.synthetic import evaluation_record, step_record, summary
 
@@ -171,6 +171,34 @@ def test_the_summary_is_a_table_that_names_the_figure(output, tmp_path):
 def test_the_summary_of_an_emulated_run_says_so(output):
     print_summary(summary(emulated=True), None, console=Console(file=output, width=80))
     assert "layup, 4 workers, emulated accelerator: finished" in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("delay", "words"),
+    [
+        (DelayConfig(ranks=(3,), slowdown=4.0), "worker 3: 4 times slower"),
+        (
+            DelayConfig(ranks=(0, 2), seconds=0.1, backward_seconds=0.25, pattern="exponential"),
+            "workers 0, 2: 0.1 s before a forward pass, 0.25 s before a backward pass (exponential)",
+        ),
+        (
+            DelayConfig(
+                ranks="all", message_seconds=0.2, pattern="every", every=3, link_mbit=200.0
+            ),
+            "all workers: messages 0.2 s late, a link of 200 Mbit/s (every 3)",
+        ),
+    ],
+)
+def test_the_summary_says_who_was_slowed_down(output, delay, words):
+    print_summary(summary(delays=delay.describe()), None, console=Console(file=output, width=130))
+    (row,) = (line for line in output.getvalue().splitlines() if "artificial delays" in line)
+    assert row.split(maxsplit=2)[2].rstrip() == words
+
+
+def test_without_delays_nothing_is_said(output):
+    assert DelayConfig().describe() == DelayConfig(ranks="all").describe() == ""
+    print_summary(summary(), None, console=Console(file=output, width=80))
+    assert "delays" not in output.getvalue()
 
 
 def test_the_summary_says_how_well_the_hardware_was_used(output):
