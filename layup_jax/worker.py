@@ -333,9 +333,9 @@ class Worker:
         return stop.seconds is not None and self._clock.now() >= stop.seconds
 
     def _asks_now(self) -> bool:
-        """Whether an evaluation follows the step begun last."""
+        """Whether an evaluation follows the step begun last, besides the one at the end."""
         every = self._config.evaluation.every_steps
-        return bool(every) and self._begun % every == 0
+        return bool(every) and self._begun % every == 0 and self._begun != self._config.stop.steps
 
     def _count(self, result: StepResult) -> None:
         self._progress.add(result)
