@@ -185,7 +185,7 @@ def run_process(
         _end(process)
     if process.returncode:
         lines = errors.strip().splitlines() or ["no message"]
-        if process.returncode != 2:  # a fault, whose traceback is not to be lost
+        if process.returncode < 0:  # it crashed, and its last words need not be the cause
             sys.stderr.write(errors)
         raise ExperimentError(f"{what} ended with status {process.returncode}: {lines[-1]}")
     return output
