@@ -212,7 +212,7 @@ class EvaluationConfig:
     """When to evaluate, which model, and the accuracy whose time is reported.
 
     Attributes:
-      every_steps: of each worker; 0 evaluates at the end only.
+      every_steps: of each worker, until `stop.steps`; one more follows at the end, the only one with 0.
       model: mean | own; what is evaluated while training: the mean model of all workers too, which takes
         a sum of all parameters over the network and is known once the slowest worker has got there; or
         each worker's own alone, which sends nothing. At the end it is both.

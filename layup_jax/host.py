@@ -223,7 +223,8 @@ def _take_gpus(devices: int, local_rank: int, local_size: int) -> tuple[str, ...
 def _tune_malloc() -> bool:
     """Of glibc only: measured to make a layer-wise step of 20 ms about a tenth faster.
 
-    Not where an accelerator computes: its compiler's many threads would queue for the one arena.
+    Not where an accelerator computes: the step does not depend on it, and its compiler has many threads
+    that would share the one arena (not measured).
     """
     if not sys.platform.startswith("linux") or not os.confstr("CS_GNU_LIBC_VERSION"):
         return False

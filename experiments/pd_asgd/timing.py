@@ -135,6 +135,8 @@ def _take_turns(trainers: Mapping[str, Trainer], job: Job) -> dict[str, Any]:
             block = trainers[name].block(job.steps)
             if turn:  # the first one warms caches
                 blocks[name].append(block._asdict())
+    for each in trainers.values():
+        each.close()  # so that nothing is beside the passes below
     found = {name: each.found() for name, each in trainers.items()}
     import jax
 
