@@ -81,13 +81,17 @@ def _measure_depths(job: Job) -> dict[str, Any]:
     return summarise_depths(job.network.depths, deep)
 
 
-def summarise_memory(found: dict[str, int]) -> dict[str, Any]:
-    """Peak resident memory of steps, layer by layer and fused."""
-    return {
-        "peak_memory_bytes_layerwise": found["layer"],
-        "peak_memory_bytes_fused": found["model"],
-        "peak_memory_over_fused": found["layer"] / found["model"],
-    }
+def summarise_memory(found: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """Peak memory of steps, layer by layer and fused: what was measured, and what XLA counts."""
+    results = {}
+    for name, kind in (("peak", "measured"), ("counted", "counted")):
+        layer, fused = found["layer"][kind], found["model"][kind]
+        results |= {
+            f"{name}_memory_bytes_layerwise": layer,
+            f"{name}_memory_bytes_fused": fused,
+            f"{name}_memory_over_fused": layer / fused,
+        }
+    return results
 
 
 def summarise_depths(depths: tuple[int, ...], seconds: dict[str, float]) -> dict[str, Any]:

@@ -15,13 +15,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from experiments.harness import paired_rounds
 from experiments.pd_asgd.timing import MADE_UP
 from layup_jax.host import allowed_cores, die_with_parent, prepare_host
+
+if TYPE_CHECKING:
+    from layup_jax.engine.sharding import LocalMesh
 
 _LATER_STEPS = 3
 
@@ -121,10 +124,19 @@ class Job(NamedTuple):
 class Trainer:
     """A worker's compute, alone: engine, store and pipeline, made as a run makes them."""
 
-    def __init__(self, case: Case, spec: str, compute_dtype: str, *, learning_rate: float = 0.01):
+    def __init__(
+        self,
+        case: Case,
+        spec: str,
+        compute_dtype: str,
+        *,
+        learning_rate: float = 0.01,
+        mesh: LocalMesh | None = None,
+    ):
         """Builds; `spec` is a partition, of which "model" is the fused step."""
         from layup_jax.clock import WallClock
         from layup_jax.config import OptimizerConfig, validated
+        from layup_jax.engine.sharding import ONE_DEVICE
         from layup_jax.losses import cross_entropy
         from layup_jax.models import MODELS
         from layup_jax.optimizers import make_optimizer
@@ -144,7 +156,7 @@ class Trainer:
         batches = _batches(case)
         self.chosen = choose_partition(config, task, batches[0])
         self._batches = itertools.cycle(batches)
-        engine = prepare(task, config, self.chosen, 1).engine
+        engine = prepare(task, config, self.chosen, 1, mesh=mesh or ONE_DEVICE).engine
         self._store = ParameterStore(engine.init())
         self._pipeline = Interleaved(Parts(engine, self._store, WallClock(), lambda event: None))
         self._steps = 0
@@ -199,15 +211,27 @@ def _first_step(trainer: Trainer) -> float:
     return first - statistics.median(trainer.seconds_per_step(1) for _ in range(_LATER_STEPS))
 
 
-def memory_bytes(job: Job, spec: str) -> int:
-    """The most memory during steps, beyond what there was before the network.
+def memory_bytes(job: Job, spec: str) -> dict[str, int]:
+    """The most memory of steps, beyond what there was before the network: measured, and as XLA counts."""
+    _start_backend()
+    return {"measured": _measured_bytes(job, spec), "counted": _counted_bytes(job, spec)}
 
-    On CPUs resident memory; what compilation has left on the heap is given back before. Of an accelerator
-    its own allocator's peak, over building and steps.
+
+def _counted_bytes(job: Job, spec: str) -> int:
+    from experiments.step_overhead.weighed import WeighedMesh
+
+    mesh = WeighedMesh()
+    Trainer(job.network, spec, job.compute_dtype, mesh=mesh).seconds_per_step(2)
+    return mesh.peak_bytes
+
+
+def _measured_bytes(job: Job, spec: str) -> int:
+    """On CPUs resident memory; what compilation has left on the heap is given back before.
+
+    Of an accelerator its own allocator's peak, over building and steps.
     """
     import jax
 
-    _start_backend()
     before = _resident("VmRSS")
     trainer = Trainer(job.network, spec, job.compute_dtype)
     trainer.seconds_per_step(2)

@@ -149,13 +149,23 @@ def _depths(results: Results) -> list[str]:
 
 def _memory(results: Results) -> list[str]:
     """Peak memory of steps, a sentence for each."""
-    return [
-        f"{name}: peak memory of a step layer by layer over the fused step's "
-        f"{case['peak_memory_over_fused']:.2f} ({case['peak_memory_bytes_layerwise'] / 1e6:,.0f} MB, "
-        f"{case['peak_memory_bytes_fused'] / 1e6:,.0f} MB)."
-        for name, case in results.items()
-        if "peak_memory_over_fused" in case
-    ]
+    sentences = []
+    for name, case in results.items():
+        if "peak_memory_over_fused" not in case:
+            continue
+        counted = ""
+        if "counted_memory_over_fused" in case:
+            counted = f", by XLA's count {_memory_ratio(case, 'counted')}"
+        sentences.append(
+            f"{name}: peak memory of a step layer by layer over the fused step's "
+            f"{_memory_ratio(case, 'peak')}{counted}."
+        )
+    return sentences
+
+
+def _memory_ratio(case: Results, kind: str) -> str:
+    layer, fused = (case[f"{kind}_memory_bytes_{each}"] / 1e6 for each in ("layerwise", "fused"))
+    return f"{case[f'{kind}_memory_over_fused']:.2f} ({layer:,.0f} MB, {fused:,.0f} MB)"
 
 
 def _cases(results: Results) -> list[str]:

@@ -31,22 +31,33 @@ class Moment(NamedTuple):
     step: int
 
 
+class Recorded(NamedTuple):
+    """What the forward pass of one segment leaves.
+
+    Attributes:
+      passed: what its VJP needs.
+      carried: what the step makes of its model state.
+      version: of the segment's state that was read.
+    """
+
+    passed: Passed
+    carried: Carried
+    version: int
+
+
 class Tape(NamedTuple):
     """What one forward pass leaves for its backward pass.
 
+    The backward pass takes segments off its end, so that each one's arrays are freed as soon as they were
+    used: memory falls while it runs.
+
     Attributes:
       moment: the step.
-      passed: for every segment but a turned one, what its VJP needs.
-      carried: what the step makes of model states, same order.
-      versions: version of each segment's state that was read, same order.
-      outputs: what the last recorded segment returned; the loss if all are recorded.
+      records: of every segment but a turned one, in order.
     """
 
     moment: Moment
-    passed: tuple[Passed, ...]
-    carried: tuple[Carried, ...]
-    versions: tuple[int, ...]
-    outputs: PyTree
+    records: list[Recorded]
 
 
 class Engine:

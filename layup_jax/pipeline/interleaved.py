@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from layup_jax.engine.carried import Carried
-from layup_jax.engine.engine import Moment, Tape
+from layup_jax.engine.engine import Moment, Recorded, Tape
 from layup_jax.engine.recording import Event
 from layup_jax.models.loans import Cotangent
 from layup_jax.pipeline.base import Parts, PipelineStatistics, StepResult, Work
@@ -81,10 +81,12 @@ class Interleaved:
         self.finish()
         self._delays.before_forward(work.moment.step)
         self._watch.start()
-        tape = self._forward(work.batch, work.moment)
+        tape = Tape(work.moment, [])
+        outputs = self._forward(tape, work.batch)
         self._delays.before_backward(work.moment.step)
         self._watch.start()
-        loss, cotangent = self._turn(tape, work.batch)
+        loss, cotangent = self._turn(work, outputs)
+        del outputs
         if is_known(loss):
             self._require_finite(_Checkable(work.moment.step, loss, tape))
         else:
@@ -93,11 +95,12 @@ class Interleaved:
         for segment in reversed(range(len(self._engine) - 1)):
             cotangent, stale = self._backward(tape, segment, cotangent)
             staleness.append(stale)
+            self._tell(SegmentUpdated(segment, work.moment.step))
         return StepResult(loss, tuple(reversed(staleness)), work.samples)
 
-    def _forward(self, batch: PyTree, moment: Moment) -> Tape:
-        records = []
-        outputs = batch.inputs
+    def _forward(self, tape: Tape, batch: PyTree) -> PyTree:
+        """Records all segments but the last, and returns that one's inputs."""
+        outputs, moment = batch.inputs, tape.moment
         for segment in range(len(self._engine) - 1):
             self._prepare(segment, moment)
             state, version = self._store.read(segment)
@@ -107,48 +110,47 @@ class Interleaved:
             )
             self._delays.in_forward(segment)
             outputs = passed.outputs
-            records.append((passed, Carried(state.model_state, model_state), version))
+            carried = Carried(state.model_state, model_state)
+            tape.records.append(Recorded(passed, carried, version))
             self._watch.lap("forward")
         self._prepare(len(self._engine) - 1, moment)
         self._delays.in_forward(len(self._engine) - 1)  # computed in `_turn`
         self._watch.lap("forward")
-        passed, carried, versions = zip(*records, strict=True) if records else ((), (), ())
-        return Tape(moment, passed, carried, versions, outputs)
+        return outputs
 
     def _prepare(self, segment: int, moment: Moment) -> None:
         if self._parts.settle is not None:
             self._parts.settle(segment, moment.step)
             self._watch.lap("communication")
 
-    def _turn(self, tape: Tape, batch: PyTree) -> tuple[Array, Cotangent]:
-        last = len(self._engine) - 1
+    def _turn(self, work: Work, inputs: PyTree) -> tuple[Array, Cotangent]:
+        last, moment = len(self._engine) - 1, work.moment
 
         def write(state):
             now = self._parts.clock.now()
-            self._parts.record(Event("turn", last, tape.moment.step, now=now))
-            after, loss, cotangent = self._engine.turn(state, tape.outputs, batch, tape.moment, now)
+            self._parts.record(Event("turn", last, moment.step, now=now))
+            after, loss, cotangent = self._engine.turn(state, inputs, work.batch, moment, now)
             return after, (loss, cotangent)
 
         self._delays.in_backward(last)
         (loss, cotangent), _ = self._delays.update(self._store, last, write)
         self._watch.lap("turn")
-        self._tell(SegmentUpdated(last, tape.moment.step))
+        self._tell(SegmentUpdated(last, moment.step))
         return loss, cotangent
 
     def _backward(self, tape: Tape, segment: int, cotangent: Cotangent) -> tuple[Cotangent, int]:
+        passed, carried, read = tape.records.pop()
+
         def write(state):
             now = self._parts.clock.now()
             self._parts.record(Event("backward", segment, tape.moment.step, now=now))
-            after, inputs = self._engine.backward(
-                segment, state, tape.passed[segment], cotangent, now
-            )
-            return tape.carried[segment].onto(after), inputs
+            after, inputs = self._engine.backward(segment, state, passed, cotangent, now)
+            return carried.onto(after), inputs
 
         self._delays.in_backward(segment)
         inputs, version = self._delays.update(self._store, segment, write)
         self._watch.lap("backward")
-        self._tell(SegmentUpdated(segment, tape.moment.step))
-        return inputs, version - tape.versions[segment]
+        return inputs, version - read
 
     def _tell(self, event: SegmentUpdated) -> None:
         self._parts.on_update(event)
@@ -163,7 +165,7 @@ class Interleaved:
     def _require_finite(self, checkable: _Checkable) -> None:
         tape = checkable.tape
         if tape is not None:
-            values = [passed.outputs for passed in tape.passed]
+            values = [record.passed.outputs for record in tape.records]
         else:
             values = [state.params for state in self._store.snapshot()]
         require_finite(checkable.loss, checkable.step, self._engine, values)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from layup_jax.engine.carried import Carried
-from layup_jax.engine.engine import Tape
+from layup_jax.engine.engine import Moment, Recorded, Tape
 from layup_jax.engine.program import Passed
 from layup_jax.engine.recording import Event
 from layup_jax.models.loans import Cotangent
@@ -23,7 +23,7 @@ from layup_jax.pipeline.base import Parts, PassTimes, StepResult, Work
 from layup_jax.pipeline.devices import Placement
 from layup_jax.pipeline.finite import is_known, require_finite
 from layup_jax.pipeline.stopwatch import Stopwatch
-from layup_jax.types import PyTree, SegmentState, SegmentUpdated
+from layup_jax.types import Array, PyTree, SegmentState, SegmentUpdated
 
 Write = Callable[[SegmentState], tuple[SegmentState, Cotangent]]
 
@@ -90,7 +90,8 @@ class Passes:
         run = self._engine.advance if self._is_live else self._engine.forward
         device = self._placement.forward_device(thread)
         batch = self._placement.moved(work.batch, device)
-        outputs, records, moment = batch.inputs, [], work.moment
+        tape = Tape(work.moment, [])
+        outputs, moment = batch.inputs, work.moment
         for segment in range(len(self._engine)):
             state, version = self._parts.store.read(segment)
             self._parts.record(Event(kind, segment, moment.step, version=version))
@@ -101,9 +102,7 @@ class Passes:
             self._delays.in_forward(segment)
             outputs = passed.outputs
             carried = Carried(state.model_state, self._placement.at_home(model_state))
-            records.append((passed, carried, version))
-        passed, carried, versions = zip(*records, strict=True)
-        tape = Tape(moment, passed, carried, versions, outputs)
+            tape.records.append(Recorded(passed, carried, version))
         if is_known(outputs):
             self._check(tape)
         self._watch.lap("forward")
@@ -113,14 +112,14 @@ class Passes:
         return tape
 
     def backward(self, tape: Tape, turn: Turn, samples: int) -> StepResult:
-        """A backward pass that updates each segment as soon as its gradient exists.
+        """A backward pass that updates each segment as soon as its gradient exists; uses up the tape.
 
         Waits for the loss where dispatch is asynchronous, so that what is not finite is never applied.
 
         Raises:
           NonFiniteError: the loss is not finite, and was not known before.
         """
-        self._check(tape)
+        loss = self._check(tape)
         start = time.perf_counter()
         self._watch.start()
         segments = range(len(self._engine))
@@ -131,27 +130,31 @@ class Passes:
         device = self._placement.backward_device(turn.thread)
         for segment in reversed(segments[chunk.start :]):
             began = time.perf_counter() - start
-            passed = self._placement.moved(tape.passed[segment], device)
+            record = tape.records.pop()
+            record = record._replace(passed=self._placement.moved(record.passed, device))
             cotangent = self._placement.moved(cotangent, device)
             self._delays.in_backward(segment)
             if segment not in chunk:
-                cotangent = self._delays.slowed(self._engine.cotangent, segment, passed, cotangent)
+                cotangent = self._delays.slowed(
+                    self._engine.cotangent, segment, record.passed, cotangent
+                )
                 continue
             update = self._apart if self._is_apart else self._at_once
-            cotangent, version = update(segment, passed, cotangent, tape, turn)
-            staleness[segment] = version - tape.versions[segment]
+            cotangent, version = update(segment, record, cotangent, tape.moment, turn)
+            staleness[segment] = version - record.version
             times.append((segment, began, time.perf_counter() - start))
         self._watch.lap("backward")
         self._count(time.perf_counter() - start, times)
-        return StepResult(tape.outputs, tuple(staleness), samples)
+        return StepResult(loss, tuple(staleness), samples)
 
     def _at_once(
-        self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
+        self, segment: int, record: Recorded, cotangent: Cotangent, moment: Moment, turn: Turn
     ) -> tuple[Cotangent, int]:
         """VJP and update in one call."""
+        passed, carried, _ = record
 
         def write(state: SegmentState) -> tuple[SegmentState, Cotangent]:
-            now, moment = self._parts.clock.now(), tape.moment
+            now = self._parts.clock.now()
             event = Event("backward", segment, moment.step, now=now, thread=turn.owner)
             if self._is_live:
                 self._parts.record(event._replace(kind="backward_at"))
@@ -163,38 +166,38 @@ class Passes:
                 after, previous = self._engine.backward(
                     segment, state, passed, cotangent, now, turn.own
                 )
-            return tape.carried[segment].onto(after), previous
+            return carried.onto(after), previous
 
         return self._updated(segment, write, turn)
 
     def _apart(
-        self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
+        self, segment: int, record: Recorded, cotangent: Cotangent, moment: Moment, turn: Turn
     ) -> tuple[Cotangent, int]:
         """VJP on this thread's device, update where the parameters live."""
         gradient, previous = self._delays.slowed(
-            self._gradient, segment, passed, cotangent, tape, turn
+            self._gradient, segment, record.passed, cotangent, moment, turn
         )
         gradient = self._placement.at_home(gradient)
 
         def write(state: SegmentState) -> tuple[SegmentState, Cotangent]:
-            now, step = self._parts.clock.now(), tape.moment.step
-            self._parts.record(Event("apply", segment, step, now=now, thread=turn.owner))
+            now = self._parts.clock.now()
+            self._parts.record(Event("apply", segment, moment.step, now=now, thread=turn.owner))
             after = self._engine.apply(segment, state, gradient, now, turn.own)
-            return tape.carried[segment].onto(after), previous
+            return record.carried.onto(after), previous
 
         return self._updated(segment, write, turn)
 
     def _gradient(
-        self, segment: int, passed: Passed, cotangent: Cotangent, tape: Tape, turn: Turn
+        self, segment: int, passed: Passed, cotangent: Cotangent, moment: Moment, turn: Turn
     ) -> tuple[PyTree, Cotangent]:
         if not self._is_live:
             return self._engine.gradient(segment, passed, cotangent)
         state, version = self._parts.store.read(segment)
-        self._parts.record(Event("linearise", segment, tape.moment.step, version=version))
+        self._parts.record(Event("linearise", segment, moment.step, version=version))
         state = self._placement.mirrored(
             segment, state, self._placement.backward_device(turn.thread)
         )
-        return self._engine.gradient_at(segment, state, passed, cotangent, tape.moment)
+        return self._engine.gradient_at(segment, state, passed, cotangent, moment)
 
     def _updated(self, segment: int, write: Write, turn: Turn) -> tuple[Cotangent, int]:
         if self._parts.settle is not None:
@@ -207,9 +210,11 @@ class Passes:
         self._watch.lap("communication")
         return previous, version
 
-    def _check(self, tape: Tape) -> None:
-        values = [passed.outputs for passed in tape.passed]
-        require_finite(tape.outputs, tape.moment.step, self._engine, values)
+    def _check(self, tape: Tape) -> Array:
+        """The loss, if it is finite."""
+        values = [record.passed.outputs for record in tape.records]
+        require_finite(values[-1], tape.moment.step, self._engine, values)
+        return values[-1]
 
     def _count(self, seconds: float, times: list[tuple[int, float, float]]) -> None:
         with self._lock:

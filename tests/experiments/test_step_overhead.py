@@ -1,10 +1,13 @@
 """step_overhead: its arithmetic on made-up timings, its pictures, and one case for real."""
 
+import gc
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments.report import earlier, publish, read_results, write_results
@@ -15,6 +18,7 @@ from experiments.step_overhead.__main__ import (
 )
 from experiments.step_overhead.measure import CASES
 from experiments.step_overhead.plot import PICTURES, table
+from experiments.step_overhead.weighed import WeighedMesh
 from tests.metrics.test_figure import check_picture
 
 ROOT = Path(__file__).parents[2]
@@ -71,11 +75,29 @@ def test_numbers_of_depth_and_memory(printed):
     deep = summarise_depths((12, 48), {"few": 2.0, "many": 2.2, "fused": 11.0})
     assert deep["compile_48_over_12"] == pytest.approx(1.1)
     assert deep["compile_layerwise_over_fused_48"] == pytest.approx(0.2)
-    memory = summarise_memory({"layer": 103_000_000, "model": 100_000_000})
+    found = {
+        "layer": {"measured": 103_000_000, "counted": 60_000_000},
+        "model": {"measured": 100_000_000, "counted": 80_000_000},
+    }
+    memory = summarise_memory(found)
     assert memory["peak_memory_over_fused"] == pytest.approx(1.03)
+    assert memory["counted_memory_over_fused"] == pytest.approx(0.75)
     text = table({"gpt": summarise(*printed) | deep | memory})
     assert "over 12 blocks 1.10, over the fused step of 48 blocks 0.20 (2.2 s, 11.0 s)" in text
-    assert "over the fused step's 1.03 (103 MB, 100 MB)" in text
+    assert "step's 1.03 (103 MB, 100 MB), by XLA's count 0.75 (60 MB, 80 MB)." in text
+
+
+def test_memory_is_counted_with_what_exists_and_without_what_is_overwritten():
+    gc.collect()  # what is found later would be missed
+    already = jnp.ones(2_000_000)
+    kept, given = WeighedMesh(), WeighedMesh()
+    numbers = jnp.ones(1_000_000)
+    for mesh, donated in ((kept, ()), (given, 0)):
+        double = mesh.jit(lambda values: values * 2, donate_argnums=donated)
+        np.testing.assert_array_equal(double(numbers + 0), 2.0)
+        assert double(numbers[:3]).shape == (3,)
+    assert already.size == 2_000_000
+    assert (kept.peak_bytes, given.peak_bytes) == (12_000_000, 8_000_000)
 
 
 def test_cases_of_an_earlier_run_are_kept(environment, tmp_path):

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import weakref
 
 import jax
 import numpy as np
@@ -210,6 +211,35 @@ def test_a_slow_backward_thread_keeps_no_more_tapes_than_it_may(normed, forward,
     assert 1 <= statistics.tapes_alive_max <= queue + backward
     assert statistics.queue.depth_max <= queue
     assert statistics.queue.full_seconds > 0
+
+
+class Weighed(Engine):
+    """Counts, when a backward call begins, what forward calls have left and what still exists of it."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.counts, self.left, self.alive = [], [], []
+
+    def forward(self, segment, *arguments):
+        model_state, passed = super().forward(segment, *arguments)
+        arrays = jax.tree.leaves(passed.residuals)
+        self.counts.append(len(arrays))
+        self.left += map(weakref.ref, arrays)
+        return model_state, passed
+
+    def backward(self, segment, *arguments):
+        self.alive.append(sum(each() is not None for each in self.left))
+        return super().backward(segment, *arguments)
+
+
+@pytest.mark.parametrize("name", ["interleaved", "decoupled 1:1", "shared", "own momentum"])
+def test_what_a_backward_pass_has_used_is_freed_at_once(name):
+    bench = Bench(tiny_engine(kind=Weighed), SCHEDULES[name])
+    bench.train(1)
+    bench.pipeline.close()
+    counts = bench.engine.counts
+    assert min(counts) > 0
+    assert bench.engine.alive == [sum(counts[: end + 1]) for end in reversed(range(len(counts)))]
 
 
 class Contended(ParameterStore):
