@@ -238,7 +238,7 @@ def train_under_mpi(
         if transport.rank == 0:
             setup = Setup(config.strategy, task.optimizer, transport.size)
             threads = too_many_threads(configured_schedule(config), len(allowed_cores()))
-            _announce(chosen, advice(setup), threads)
+            _announce(chosen, *advice(setup), threads)
         prepared = together(lambda: prepare(task, config, chosen, transport.size, mesh=mesh))
         folder = together(lambda: _make_folder(config, overwrite), root=True)
         interrupts.end_after_step()

@@ -14,7 +14,7 @@ from layup_jax.config_file import Override, load_config, overridden
 from layup_jax.data.form import AUGMENTATIONS
 from layup_jax.data.normalization import PUBLISHED
 from layup_jax.errors import ConfigError
-from layup_jax.strategies import STRATEGIES, Setup, make_strategy
+from layup_jax.strategies import STRATEGIES, Setup, advice, make_strategy
 from layup_jax.topology import TOPOLOGIES
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -216,7 +216,9 @@ def test_the_digits_configuration_has_every_algorithm(method):
     assert record.strategy.name == made.get(method, method)
     layup = validated(load_config(f"{DIGITS}:layup"))
     assert dataclasses.replace(record, name=layup.name, strategy=layup.strategy) == layup
-    assert make_strategy(Setup(record.strategy, optax.sgd(0.1), 4)).name == record.strategy.name
+    setup = Setup(record.strategy, optax.sgd(0.1), 4)
+    assert make_strategy(setup).name == record.strategy.name
+    assert advice(setup) == []
 
 
 def test_layup_is_one_configuration_in_both_files():

@@ -16,7 +16,7 @@ from layup_jax.epochs import for_workers
 from layup_jax.losses import cross_entropy
 from layup_jax.models.check import check_model
 from layup_jax.optimizers import learning_rate_schedule
-from layup_jax.strategies import STRATEGIES, Setup, make_strategy
+from layup_jax.strategies import STRATEGIES, Setup, advice, make_strategy
 from layup_jax.training import build_model
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -46,7 +46,9 @@ def test_every_algorithm_can_be_chosen(name):
         assert config.name == f"{name}_{method}"
         assert config.strategy.name == ("layup" if method == "push_sum" else method)
         assert dataclasses.replace(config, name=layup.name, strategy=layup.strategy) == layup
-        make_strategy(Setup(config.strategy, optax.sgd(0.1), 8))
+        setup = Setup(config.strategy, optax.sgd(0.1), 8)
+        make_strategy(setup)
+        assert advice(setup) == []
 
 
 @pytest.mark.parametrize("name", SIGNATURES)

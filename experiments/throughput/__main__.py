@@ -207,6 +207,8 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.seconds is None:
         options.seconds = 1.0 if options.smoke else 8.0
+    if options.smoke:
+        options.rounds = 1
     if options.workers < 2:
         raise ExperimentError(f"--workers must be at least 2, got {options.workers}; raise it")
     return measure(options)

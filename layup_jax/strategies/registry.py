@@ -5,6 +5,7 @@ strategy = make_strategy(Setup(config.strategy, optax.sgd(0.1), num_workers=4))
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -58,6 +59,7 @@ class Method(NamedTuple):
       pipeline: what "auto" means for it.
       own_momentum: whether threads that share parameters have an optimizer state each.
       is_partial: whether they alternate full and partial gradients.
+      takes: the options, beside its name, that it heeds.
     """
 
     summary: str
@@ -69,6 +71,11 @@ class Method(NamedTuple):
     pipeline: str = "interleaved"
     own_momentum: bool = True
     is_partial: bool = False
+    takes: tuple[str, ...] = ()
+
+
+_GOSSIPS = ("peer_per", "probability", "topology")
+_OUTER = ("period", "outer_learning_rate", "outer_momentum")
 
 
 def _graph(setup: Setup) -> Topology:
@@ -172,18 +179,21 @@ STRATEGIES = {
         "asynchronous layer-wise updates, each layer gossiped as backpropagation yields it",
         lambda config: kind(_layup_options(config)),
         _layup,
+        takes=("mixing", *_GOSSIPS),
     ),
     "a2cid2": Method(
         "asynchronous pairwise gossip accelerated by a continuous momentum, for poor topologies",
         _always(A2CiD2),
         _a2cid2,
         topology="ring",
+        takes=("rate", "topology"),
     ),
     "gosgd": Method(
         "asynchronous push-sum gossip of the whole model",
         _always(GoSGD),
         _gosgd,
         partition="model",
+        takes=_GOSSIPS,
     ),
     "ad_psgd": Method(
         "asynchronous pairwise averaging of the whole model",
@@ -191,6 +201,7 @@ STRATEGIES = {
         _ad_psgd,
         topology="ring",
         partition="model",
+        takes=_GOSSIPS,
     ),
     "sgp": Method(
         "push-sum in rounds over a directed graph whose edges take turns",
@@ -198,6 +209,7 @@ STRATEGIES = {
         _sgp,
         topology="one_peer_exponential",
         partition="model",
+        takes=("topology",),
     ),
     "osgp": Method(
         "SGP whose rounds are overlapped with the next step",
@@ -205,6 +217,7 @@ STRATEGIES = {
         _sgp,
         topology="one_peer_exponential",
         partition="model",
+        takes=("topology",),
     ),
     "d_psgd": Method(
         "synchronous averaging with all neighbours, overlapped with the next gradient",
@@ -212,6 +225,7 @@ STRATEGIES = {
         _d_psgd,
         topology="ring",
         partition="model",
+        takes=("topology",),
     ),
     "ddp": Method(
         "synchronous data parallelism: the mean gradient, averaged during the backward pass",
@@ -223,29 +237,34 @@ STRATEGIES = {
         _always(LocalSGD),
         _local_sgd,
         partition="model",
+        takes=("period", "local_from"),
     ),
     "slowmo": Method(
         "LocalSGD with a slow momentum from round to round",
         _always(OuterOptimization),
         _slowmo,
         partition="model",
+        takes=("local_from", *_OUTER),
     ),
     "co2": Method(
         "SlowMo whose averages take a whole round to arrive, fully overlapped",
         _always(CO2),
         _co2,
         partition="model",
+        takes=("outer_clip", *_OUTER),
     ),
     "diloco": Method(
         "LocalSGD with a Nesterov outer optimizer",
         _always(OuterOptimization),
         _diloco,
         partition="model",
+        takes=("local_from", *_OUTER),
     ),
     "streaming_diloco": Method(
         "DiLoCo by fragments in turn, each merged some steps later",
         _always(StreamingDiLoCo),
         _streaming_diloco,
+        takes=("fragments", "delay_steps", "local_share", *_OUTER),
     ),
     "pd_asgd": Method(
         "forward and backward passes in threads of their own, layers gossiped between workers",
@@ -253,6 +272,7 @@ STRATEGIES = {
         _pd_asgd,
         partition="layer",
         pipeline="decoupled",
+        takes=("mixing", *_GOSSIPS),
     ),
     "hogwild": Method(
         "threads that update the same parameters, no communication between workers",
@@ -304,14 +324,30 @@ def asks(config: StrategyConfig) -> Asked:
     return STRATEGIES[config.name].kind(config).asks
 
 
-def advice(setup: Setup) -> str | None:
-    """A sentence about options that are allowed and gain nothing; None if there are none."""
+def advice(setup: Setup) -> list[str]:
+    """Sentences about options that are allowed and gain nothing."""
+    return [*_unused(setup.config), *_accelerates_nothing(setup)]
+
+
+def _unused(config: StrategyConfig) -> list[str]:
+    takes = ("name", *STRATEGIES[config.name].takes)
+    default = StrategyConfig()
+    options = [field.name for field in dataclasses.fields(config) if field.name not in takes]
+    return [
+        f"{config.name} has no use for config.strategy.{option}, got {getattr(config, option)!r}; "
+        "it changes nothing"
+        for option in options
+        if getattr(config, option) != getattr(default, option)
+    ]
+
+
+def _accelerates_nothing(setup: Setup) -> list[str]:
     if setup.config.name != "a2cid2" or setup.num_workers == 1:
-        return None
+        return []
     graph = _graph(setup)
     if len(graph.targets(0, 0)) < setup.num_workers - 1 or graph.chi1() > 1.001 * graph.chi2():
-        return None
-    return (
+        return []
+    return [
         f"a2cid2 gains nothing on the complete graph, which '{graph.name}' is with "
         f"{setup.num_workers} workers; use layup, or a sparser topology"
-    )
+    ]

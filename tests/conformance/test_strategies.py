@@ -6,7 +6,7 @@ import optax
 import pytest
 
 from layup_jax.config import StrategyConfig
-from layup_jax.strategies import STRATEGIES, Setup, asks, make_strategy
+from layup_jax.strategies import STRATEGIES, Setup, advice, asks, make_strategy
 from layup_jax.testing import strategies
 from layup_jax.testing.comparison import require_equal
 from layup_jax.testing.messages import Messages
@@ -92,6 +92,38 @@ def test_applies_gradients_as_optax_does(name):
 @pytest.mark.parametrize("name", [n for n in CONFIGS if CONFIGS[n].name not in _OUTER])
 def test_trains_alone_as_optax_does(name):
     strategies.trains_alone_as_optax_does(_make(name))
+
+
+@for_all
+def test_the_registry_knows_which_options_are_heeded(name):
+    heard = set()
+
+    class Listening(StrategyConfig):
+        def __getattribute__(self, option):
+            heard.add(option)
+            return super().__getattribute__(option)
+
+    config, takes = CONFIGS[name], set(STRATEGIES[CONFIGS[name].name].takes)
+    STRATEGIES[config.name].make(Setup(Listening(**vars(config)), optax.sgd(0.1), 4))
+    assert takes <= heard
+    # GoSGD and AD-PSGD hand it on with the other options of LayUp, and are of one kind whatever it says.
+    assert {each for each in heard if each in vars(config)} <= takes | {"name", "mixing"}
+    assert not [each for each in advice(Setup(config, optax.sgd(0.1), 4)) if "no use" in each]
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (StrategyConfig("ddp", mixing="push_sum"), "ddp has no use for config.strategy.mixing"),
+        (StrategyConfig("gosgd", mixing="push_sum"), "gosgd has no use for config.strategy.mixing"),
+        (StrategyConfig("co2", local_from=5), "config.strategy.local_from, got 5; it changes"),
+        (StrategyConfig("layup", period=8), "layup has no use for config.strategy.period, got 8"),
+        (StrategyConfig("fused", topology="ring"), "config.strategy.topology, got 'ring'"),
+    ],
+)
+def test_an_option_that_is_not_heeded_is_warned_of(config, words):
+    (sentence,) = advice(Setup(config, optax.sgd(0.1), 4))
+    assert words in sentence
 
 
 @for_all
