@@ -165,24 +165,15 @@ def run_process(
     Raises:
       ExperimentError: it failed, with its last words, or took too long.
     """
-    process = subprocess.Popen(
-        command,
-        cwd=_ROOT,
-        env={**os.environ, **_compilation(compiled)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        output, errors = process.communicate(timeout=timeout_seconds)
-    except subprocess.TimeoutExpired:
-        raise ExperimentError(
-            f"{what} must end within {timeout_seconds:.0f} s, got no end; try a quieter machine"
-        ) from None
-    finally:
-        _end(process)
+    pipe = subprocess.PIPE
+    environment = {**os.environ, **_compilation(compiled)}
+    with _running(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise ExperimentError(
+                f"{what} must end within {timeout_seconds:.0f} s, got no end; try a quieter machine"
+            ) from None
     if process.returncode:
         lines = errors.strip().splitlines() or ["no message"]
         if process.returncode < 0:  # it crashed, and its last words need not be the cause
@@ -197,11 +188,8 @@ def run_to_end(command: Sequence[str]) -> int:
     Returns:
       Its exit status.
     """
-    process = subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
+    with _running(command) as process:
         return process.wait()
-    finally:
-        _end(process)
 
 
 def end_on_sigterm() -> None:
@@ -253,7 +241,39 @@ def _compilation(folder: Path | None) -> dict[str, str]:
     }
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+@contextlib.contextmanager
+def _running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process in a session of its own; it is ended on leaving, whatever happens."""
+    process = None
+    try:
+        with _signals_later():
+            process = subprocess.Popen(
+                command, cwd=_ROOT, stdin=subprocess.DEVNULL, start_new_session=True, **options
+            )
+        yield process
+    finally:
+        if process is not None:
+            _end(process)
+
+
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Handles what comes meanwhile on leaving: a process that is being started could not be ended yet."""
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
     if process.poll() is not None:
         return
     process.terminate()

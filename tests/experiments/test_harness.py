@@ -2,15 +2,24 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from experiments.harness import ExperimentError, names_among, paired_rounds, run_process
+from experiments.harness import (
+    ExperimentError,
+    end_on_sigterm,
+    names_among,
+    paired_rounds,
+    run_process,
+    run_to_end,
+)
 from experiments.report import fill, markdown, median_ratio, read_results, write_results
 from layup_jax.errors import LayupError
 
@@ -146,3 +155,28 @@ def test_names_are_checked():
     assert (parse("b,a"), parse("none")) == (("b", "a"), ())
     with pytest.raises(argparse.ArgumentTypeError, match="must be among a, b, got 'c'"):
         parse("a,c")
+
+
+class _Interrupted(subprocess.Popen):
+    """A signal comes before whoever starts the process knows it."""
+
+    started: ClassVar[list[subprocess.Popen]] = []
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.started.append(self)
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_while_a_process_is_started_leaves_none(monkeypatch):
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(subprocess, "Popen", _Interrupted)
+    end_on_sigterm()
+    try:
+        with pytest.raises(SystemExit) as caught:
+            run_to_end([sys.executable, "-c", "import time; time.sleep(60)"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert caught.value.code == 143
+    (process,) = _Interrupted.started
+    assert process.returncode is not None
