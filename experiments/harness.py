@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from experiments import report
 from layup_jax.errors import LayupError, reason
+from layup_jax.interrupts import signals_held
 from layup_jax.metrics import RunFolder
 from layup_jax.metrics.records import RunSummary
 
@@ -246,7 +247,7 @@ def _running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Pope
     """A process in a session of its own; it is ended on leaving, whatever happens."""
     process = None
     try:
-        with _signals_later():
+        with signals_held():  # a process that is being started could not be ended
             process = subprocess.Popen(
                 command, cwd=_ROOT, stdin=subprocess.DEVNULL, start_new_session=True, **options
             )
@@ -254,23 +255,6 @@ def _running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Pope
     finally:
         if process is not None:
             _end(process)
-
-
-@contextlib.contextmanager
-def _signals_later() -> Iterator[None]:
-    """Handles what comes meanwhile on leaving: a process that is being started could not be ended yet."""
-    came: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda number, _frame: came.append(number))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for number in came:
-            signal.raise_signal(number)
 
 
 def _end(process: subprocess.Popen[Any]) -> None:

@@ -12,12 +12,14 @@ No exception is raised while a compiled module is being made: it may crash of on
 
 from __future__ import annotations
 
+import contextlib
 import importlib.machinery
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
@@ -90,3 +92,22 @@ def leave_at_once() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(INTERRUPTED)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Keeps Ctrl-C and SIGTERM for the end of the block; in the main thread."""
+    came: list[int] = []
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        del frame
+        came.append(number)
+
+    before = {each: signal.signal(each, keep) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])

@@ -24,11 +24,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from types import FrameType
 from typing import NamedTuple
 
 from layup_jax.arguments import Parser
 from layup_jax.errors import ConfigError, LayupError, TransportError
+from layup_jax.interrupts import signals_held
 from layup_jax.virtual_host import (
     NAMESPACES,
     check_possible,
@@ -101,7 +101,7 @@ def virtual_hosts(
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_exiting_on_termination())
-        with _signals_held():
+        with signals_held():
             up(num_hosts, rate, slow)
             stack.callback(_down_undisturbed)
         yield Cluster(num_hosts)
@@ -320,7 +320,7 @@ def _run(*command: str) -> str:
 
 
 def _down_undisturbed() -> None:
-    with _signals_held():
+    with signals_held():
         down()
 
 
@@ -335,25 +335,6 @@ def _exiting_on_termination() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Keeps Ctrl-C and SIGTERM for the end of the block."""
-    came: list[int] = []
-
-    def keep(number: int, frame: FrameType | None) -> None:
-        del frame
-        came.append(number)
-
-    before = {each: signal.signal(each, keep) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
 
 
 if __name__ == "__main__":

@@ -95,7 +95,6 @@ class Interleaved:
         for segment in reversed(range(len(self._engine) - 1)):
             cotangent, stale = self._backward(tape, segment, cotangent)
             staleness.append(stale)
-            self._tell(SegmentUpdated(segment, work.moment.step))
         return StepResult(loss, tuple(reversed(staleness)), work.samples)
 
     def _forward(self, tape: Tape, batch: PyTree) -> PyTree:
@@ -150,6 +149,7 @@ class Interleaved:
         self._delays.in_backward(segment)
         inputs, version = self._delays.update(self._store, segment, write)
         self._watch.lap("backward")
+        self._tell(SegmentUpdated(segment, tape.moment.step))
         return inputs, version - read
 
     def _tell(self, event: SegmentUpdated) -> None:

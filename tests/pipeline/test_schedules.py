@@ -11,6 +11,7 @@ import pytest
 import tiny
 from schedules import SCHEDULES, SLOPES, Bench, decoupled, ones, shared, sloping_engine, tiny_engine
 
+from layup_jax.engine import carried
 from layup_jax.engine.engine import Engine, Tape
 from layup_jax.errors import NonFiniteError, PipelineError
 from layup_jax.pauses import Pauses
@@ -101,6 +102,7 @@ def test_warming_up_compiles_all_there_is(name, compilations):
     bench = Bench(tiny_engine(), SCHEDULES[name])
     work = next(bench.works(1))
     bench.pipeline.warm_up(work)
+    carried.warm_up(bench.store.snapshot())  # as a worker does
     assert bench.events == []
     assert bench.recording.events == []
     bench.store.restart(bench.engine.init())
