@@ -74,6 +74,7 @@ CASES = {
         depths=(12, 48),
         classes=257,
     ),
+    "laptop_gpt": Case((256,), 8, "gpt", {}, {"width": 4}, measures_memory=True, classes=257),
     "tiny_mlp": Case(
         (8, 8, 1), 32, "mlp", {"width": 64, "depth": 12}, {"width": 1, "depth": 12}, ("auto",)
     ),
