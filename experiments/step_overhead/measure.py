@@ -101,7 +101,7 @@ class Job(NamedTuple):
       depth: of the network then; None leaves it.
       memory: the partition whose memory is to be measured; None to time steps.
       rounds: of paired timings.
-      seconds: of one timing, about.
+      seconds: of one timing, about: short, so that those of a round meet the same noise.
       seed: of data and orders.
       compute_dtype: float32 | bfloat16.
     """
@@ -112,7 +112,7 @@ class Job(NamedTuple):
     depth: int | None = None
     memory: str | None = None
     rounds: int = 9
-    seconds: float = 1.0
+    seconds: float = 0.25
     seed: int = 0
     compute_dtype: str = "float32"
 

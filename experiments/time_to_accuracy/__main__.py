@@ -5,7 +5,7 @@
 
 Each run is `layup train --config=configs/CASE.py:METHOD`; a round is one seed of every algorithm. LayUp
 and DDP, which are compared, take all `--rounds`; the others the first `--others` of them. Cases and
-algorithms of an earlier run into the same folder are kept.
+algorithms of an earlier run into the same folder are kept; with `--add` rounds are, too.
 """
 
 from __future__ import annotations
@@ -51,17 +51,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         options.rounds = 1
     found = earlier(options.out, smoke=options.smoke).get("cases", {})
     measured_now = {
-        name: _with_methods(measure_case(name, options), found.get(name)) for name in options.cases
+        name: measure_case(name, options, found.get(name, {})) for name in options.cases
     }
     cases = beside(found, measured_now, CASES)
     return {"workers": _WORKERS, **ratios(cases), "cases": cases}
-
-
-def _with_methods(case: dict[str, Any], found: dict[str, Any] | None) -> dict[str, Any]:
-    """And the algorithms that were measured before, if it was the same training."""
-    if found is None or any(found[name] != case[name] for name in ("steps", "target")):
-        return case
-    return {**case, "methods": beside(found["methods"], case["methods"], METHODS)}
 
 
 def ratios(cases: Mapping[str, Any]) -> dict[str, float]:
@@ -73,26 +66,41 @@ def ratios(cases: Mapping[str, Any]) -> dict[str, float]:
     return {"layup_over_ddp_loss": layup / ddp}
 
 
-def measure_case(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Every algorithm on one model, in paired rounds."""
+def measure_case(
+    name: str, options: argparse.Namespace, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Algorithms on one model, beside those found, if these had the same training."""
     config = validated(load_config(f"configs/{name}.py"))
-    length = _SMOKE if options.smoke else _EVALUATED
-    compared = [method for method in options.methods if method in COMPARED]
-    with tempfile.TemporaryDirectory(prefix="layup-time-to-accuracy-") as folder:
-        runs = {
-            method: partial(_run, name, method, length, Path(folder)) for method in options.methods
-        }
-        both = min(options.others, options.rounds)
-        rounds = paired_rounds(runs, rounds=both, seed=options.seed)
-        rest = {method: runs[method] for method in compared}
-        more = paired_rounds(rest, rounds=options.rounds - both, seed=options.seed + both)
-    for method, measurements in more.items():
-        rounds[method] += measurements
-    return {
-        "methods": {method: summarise(rounds[method]) for method in METHODS if method in rounds},
+    training = {
         "steps": _SMOKE_STEPS if options.smoke else config.stop.steps,
         "target": config.evaluation.target,
     }
+    is_same = all(found.get(key) == value for key, value in training.items())
+    methods = found["methods"] if is_same else {}
+    kept = methods if options.add else {}
+    rounds = {
+        method: [Measured(**run) for run in kept[method]["runs"]] if method in kept else []
+        for method in options.methods
+    }
+    _measure_missing(name, options, rounds)
+    measured_now = {method: summarise(runs) for method, runs in rounds.items()}
+    return {"methods": beside(methods, measured_now, METHODS), **training}
+
+
+def _measure_missing(
+    name: str, options: argparse.Namespace, rounds: Mapping[str, list[Measured]]
+) -> None:
+    """Appends the rounds that are asked for and not there, each with all algorithms that lack it."""
+    length = _SMOKE if options.smoke else _EVALUATED
+    with tempfile.TemporaryDirectory(prefix="layup-time-to-accuracy-") as folder:
+        for index in range(options.rounds):
+            runs = {
+                method: partial(_run, name, method, length, Path(folder))
+                for method, there in rounds.items()
+                if len(there) == index and (method in COMPARED or index < options.others)
+            }
+            for method, run in paired_rounds(runs, rounds=1, seed=options.seed + index).items():
+                rounds[method].extend(run)
 
 
 def _run(name: str, method: str, length: Sequence[str], folder: Path, seed: int) -> Measured:
@@ -116,6 +124,11 @@ def _parser() -> argparse.ArgumentParser:
         default=1,
         metavar="N",
         help="rounds of all but layup and ddp",
+    )
+    parser.add_argument(
+        "--add",
+        action="store_true",
+        help="measure only the rounds that an earlier run, with the same --seed, has not",
     )
     return parser
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
@@ -30,6 +31,7 @@ _LIVE_SECONDS = 0.25
 _LINE_SECONDS = 2.0
 _LONGEST_LINE_SECONDS = 60.0
 _LINES_PER_RUN = 30
+_KEPT_STEPS = 100  # an evaluation ends when later steps are known
 
 
 class Progress:
@@ -64,7 +66,7 @@ class Progress:
         self._now = now
         self._started = now()
         self._next = self._started
-        self._step: StepRecord | None = None
+        self._steps: deque[StepRecord] = deque(maxlen=_KEPT_STEPS)
         self._evaluation: EvaluationRecord | None = None
         self._samples_per_second: float | None = None
         self._drawn: StepRecord | None = None
@@ -83,9 +85,14 @@ class Progress:
         if isinstance(line, EvaluationRecord):
             self._evaluation = line
         else:
-            self._step = line
+            self._steps.append(line)
         if line is not self._step or self._now() >= self._next:
             self._draw(line)
+
+    @property
+    def _step(self) -> StepRecord | None:
+        """The newest."""
+        return self._steps[-1] if self._steps else None
 
     def close(self) -> None:
         """Draws the last state and leaves it standing; may be called again."""
@@ -166,19 +173,18 @@ class Progress:
         return min(1.0, max(fractions))
 
     def _numbers(self, line: StepRecord | EvaluationRecord) -> list[str]:
+        """Of that step; on a bar, which has no step of its own, the newest."""
+        step, evaluation = self._step, self._evaluation
+        if self._bar is None:
+            step = next((each for each in reversed(self._steps) if each.step == line.step), None)
         parts = []
-        if self._step is not None and self._belongs(self._step, line):
-            parts.append(f"loss {self._step.loss:.4f}")
-        if self._evaluation is not None and self._belongs(self._evaluation, line):
-            parts.append(_accuracy(self._evaluation))
+        if step is not None:
+            parts.append(f"loss {step.loss:.4f}")
+        if evaluation is not None and (self._bar is not None or evaluation.step == line.step):
+            parts.append(_accuracy(evaluation))
         if self._samples_per_second is not None:
             parts.append(f"{self._samples_per_second:,.0f} samples/s per worker")
         return [part for part in parts if part]
-
-    def _belongs(
-        self, known: StepRecord | EvaluationRecord, line: StepRecord | EvaluationRecord
-    ) -> bool:
-        return self._bar is not None or known.step == line.step
 
 
 def _accuracy(line: EvaluationRecord) -> str:

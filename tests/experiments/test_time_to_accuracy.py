@@ -23,24 +23,48 @@ def _options(*more, out="unused"):
     return experiment._parser().parse_args([f"--out={out}", "--rounds=3", *more])
 
 
-def test_those_compared_run_all_seeds_and_the_others_the_first(monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(monkeypatch):
+    """(configuration, seed) of each run; a run's loss is its seed."""
+    runs = []
 
     def train(config, overrides, **_):
-        seen.append((config, overrides[0]))
+        runs.append((config, overrides[0]))
         return overrides[0]
 
     monkeypatch.setattr(experiment, "train", train)
     monkeypatch.setattr(experiment, "measured", lambda seed: _run(loss=float(seed[-1])))
+    return runs
+
+
+def _losses(results, case="stdlib_gpt"):
+    methods = results["cases"][case]["methods"]
+    return {name: [run["test_loss"] for run in each["runs"]] for name, each in methods.items()}
+
+
+def test_those_compared_run_all_seeds_and_the_others_the_first(seen):
     options = _options("--methods=ddp,sgp,layup", "--cases=stdlib_gpt", "--seed=4")
-    methods = experiment.measure(options)["cases"]["stdlib_gpt"]["methods"]
-    losses = {name: [run["test_loss"] for run in each["runs"]] for name, each in methods.items()}
-    assert losses == {"layup": [4, 5, 6], "sgp": [4], "ddp": [4, 5, 6]}
+    results = experiment.measure(options)
+    assert _losses(results) == {"layup": [4, 5, 6], "sgp": [4], "ddp": [4, 5, 6]}
     assert len(seen) == len(set(seen)) == 7
 
 
+def test_rounds_that_are_missing_are_added(environment, seen, tmp_path):
+    first = experiment.measure(_options("--methods=sgp,ddp", "--cases=stdlib_gpt", out=tmp_path))
+    write_results(tmp_path, {**first, "environment": environment})
+    seen.clear()
+    more = "--methods=sgp,local,ddp", "--cases=stdlib_gpt", "--others=2"
+    added = experiment.measure(_options(*more, "--add", out=tmp_path))
+    assert _losses(added) == {"sgp": [0, 1], "ddp": [0, 1, 2], "local": [0, 1]}
+    now = {(config.partition(":")[2], seed[-1]) for config, seed in seen}
+    assert now == {("local", "0"), ("local", "1"), ("sgp", "1")}
+    assert len(seen) == 3
+    assert _losses(experiment.measure(_options(*more, out=tmp_path)))["sgp"] == [0, 1]
+    assert len(seen) == 3 + 7  # without --add all are measured again
+
+
 def test_cases_of_an_earlier_run_are_kept(environment, monkeypatch, tmp_path):
-    monkeypatch.setattr(experiment, "measure_case", lambda name, options: {"methods": {}})
+    monkeypatch.setattr(experiment, "measure_case", lambda *_: {"methods": {}})
     first = experiment.measure(_options("--cases=stdlib_gpt", out=tmp_path))
     write_results(tmp_path, {**first, "environment": environment})
     second = experiment.measure(_options("--cases=digits_resnet", out=tmp_path))

@@ -107,6 +107,15 @@ def test_a_line_says_of_its_own_step_only(output):
     ]
 
 
+def test_an_evaluation_that_ends_after_later_steps_has_the_loss_of_its_own(output):
+    with progress_on(output, Clock(), StopConfig(steps=20)) as progress:
+        for step in (5, 10, 15):
+            progress.write(step_record(step=step, loss=step / 10))
+        progress.write(evaluation_record(step=10, mean_test_accuracy=0.75))
+    lines = output.getvalue().splitlines()
+    assert lines[1].startswith("step 10/20  0.1 s  loss 1.0000  accuracy 0.750")
+
+
 def test_steps_are_shown_where_both_may_end_the_run(output):
     with progress_on(output, Clock(), StopConfig(steps=300, samples=640)) as progress:
         progress.write(step_record(step=10))
