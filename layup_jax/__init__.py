@@ -10,8 +10,30 @@ Importing this package imports neither MPI nor data or plotting packages; those 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from layup_jax.config import RunConfig, validated
+    from layup_jax.data import Batch
+    from layup_jax.errors import LayupError
+    from layup_jax.losses import accuracy, cross_entropy
+    from layup_jax.models import LayeredModel
+    from layup_jax.run import run_local
+    from layup_jax.task import Task
+    from layup_jax.training import run_mpi
+
+__all__ = [
+    "Batch",
+    "LayeredModel",
+    "LayupError",
+    "RunConfig",
+    "Task",
+    "accuracy",
+    "cross_entropy",
+    "run_local",
+    "run_mpi",
+    "validated",
+]
 _HOMES = {
     "Batch": "data",
     "LayeredModel": "models",
@@ -24,7 +46,6 @@ _HOMES = {
     "run_mpi": "training",
     "validated": "config",
 }
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from layup_jax.metrics.sink import Sink
 from layup_jax.models import partition_layers
 from layup_jax.models.check import check_model
 from layup_jax.models.partition import Partition, in_words
-from layup_jax.strategies import STRATEGIES, Local, Setup, Strategy, make_strategy
+from layup_jax.strategies import STRATEGIES, Local, Setup, Strategy, advice, make_strategy
 from layup_jax.summary import summarise
 from layup_jax.task import Task
 from layup_jax.transport.base import Transport
@@ -249,6 +250,8 @@ def run_local(
     first = meshes[0].sharded(next(loaders[0]))
     check_model(task.model, task.loss, first)
     loaders[0] = itertools.chain([first], loaders[0])
+    for sentence in advice(Setup(run_config.strategy, task.optimizer, num_workers)):
+        warnings.warn(sentence, stacklevel=2)
     chosen = choose_partition(run_config, task, first, meshes[0])
     prepared = {
         mesh: prepare(task, run_config, chosen, num_workers, strategy, mesh) for mesh in set(meshes)

@@ -163,6 +163,7 @@ def test_imports_go_down_the_list_only():
         str(each)
         for each in _all_imports()
         if each.module.split(".")[0] == "layup_jax"
+        and each.importer != "__init__"  # names for type checkers what is of any level
         and _level(each.importer) < _level(_part(each.module.split(".")[1:]))
     ]
     assert wrong == []
@@ -243,5 +244,6 @@ def test_the_package_names_what_it_offers():
     import layup_jax
 
     assert {"LayeredModel", "Task", "run_local", "cross_entropy"} <= set(dir(layup_jax))
+    assert dir(layup_jax) == sorted(layup_jax._HOMES)
     with pytest.raises(AttributeError, match="has no attribute 'LayredModel'"):
         layup_jax.LayredModel  # noqa: B018

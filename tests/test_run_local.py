@@ -78,6 +78,12 @@ def test_runs_with_statistics_dropout_and_any_activations(name):
     _assert_finished(run, 2, "pairwise")
 
 
+def test_options_that_gain_nothing_are_warned_of():
+    config = make_config(strategy={"name": "local", "mixing": "push_sum"})
+    with pytest.warns(UserWarning, match=r"local has no use for config\.strategy\.mixing"):
+        run_local(make_task(), make_arrays(), num_workers=1, config=config)
+
+
 @pytest.mark.parametrize("algorithm", ["pairwise", "push_sum"])
 def test_learns(algorithm):
     config = make_config(algorithm, stop={"steps": 150}, evaluation={"every_steps": 0})
