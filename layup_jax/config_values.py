@@ -12,7 +12,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from layup_jax.errors import ConfigError, nearest
@@ -45,12 +45,17 @@ def record_of(record_type: type, values: Any, prefix: str = "") -> Any:
     given = {}
     for key, value in values.items():
         if key not in hints:
-            raise ConfigError(f"unknown key config.{prefix}{key}; {nearest(key, hints)}")
+            raise ConfigError(f"unknown key config.{prefix}{key}; {_remedy(key, hints)}")
         if dataclasses.is_dataclass(hints[key]):
             given[key] = record_of(hints[key], value, f"{prefix}{key}.")
         else:
             given[key] = _typed(hints[key], value, prefix + key)
     return record_type(**given)
+
+
+def _remedy(key: str, known: Iterable[str]) -> str:
+    first, dot, rest = key.partition(".")
+    return f"nest it: {{'{first}': {{'{rest}': ...}}}}" if dot else nearest(key, known)
 
 
 def _placeholders(record_type: type) -> dict[str, Any]:

@@ -36,12 +36,18 @@ def replay_run(folder: RunFolder, rank: int) -> Replayed:
     """Repeats what one worker did, on one thread, with the messages that it got.
 
     Raises:
-      RunFolderError: there is no recording, or the parameters come out different.
+      RunFolderError: there is no such worker or no recording, or the parameters come out different.
     """
+    ranks = folder.ranks()
+    if rank not in ranks:
+        raise RunFolderError(
+            f"rank must be that of a worker of '{folder.path}', got {rank}; use one of: "
+            f"{', '.join(map(str, ranks))}"
+        )
     config = folder.read_config()
     recorded = load(folder.recording(rank))
     prepare_host(config.host.bind, *recorded.place, devices=devices_of_worker(config))
-    workers = len(folder.ranks())
+    workers = len(ranks)
     mesh = own_mesh(config.local_devices, *recorded.place)
     chosen = Chosen(recorded.partition, "as recorded")
     prepared = prepare(build_task(config), config, chosen, workers, mesh=mesh)

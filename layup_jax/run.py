@@ -33,11 +33,10 @@ from layup_jax.host import local_place
 from layup_jax.metrics.records import RunSummary
 from layup_jax.metrics.sink import Sink
 from layup_jax.models import partition_layers
-from layup_jax.models.check import check_model
 from layup_jax.models.partition import Partition, in_words
 from layup_jax.strategies import STRATEGIES, Local, Setup, Strategy, advice, make_strategy
 from layup_jax.summary import summarise
-from layup_jax.task import Task
+from layup_jax.task import Task, check_task
 from layup_jax.transport.base import Transport
 from layup_jax.transport.local import LocalTransport, local_transports, run_threads
 from layup_jax.tree import num_bytes
@@ -238,6 +237,7 @@ def run_local(
     """
     if num_workers < 1:
         raise ConfigError(f"a run needs at least 1 worker, got {num_workers}; raise num_workers")
+    _check_arguments(data, strategy)
     run_config = config_of_task(config)
     if strategy is not None:
         run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
@@ -248,7 +248,7 @@ def run_local(
     loaders = [make(rank, num_workers) for rank in range(num_workers)]
     meshes = local_meshes(num_workers, run_config.local_devices)
     first = meshes[0].sharded(next(loaders[0]))
-    check_model(task.model, task.loss, first)
+    check_task(task, first)
     loaders[0] = itertools.chain([first], loaders[0])
     for sentence in advice(Setup(run_config.strategy, task.optimizer, num_workers)):
         warnings.warn(sentence, stacklevel=2)
@@ -268,6 +268,25 @@ def run_local(
     for error in sorted(errors, key=lambda each: isinstance(each, PeerFailedError)):
         raise error
     return runs[0]
+
+
+def _check_arguments(data: Any, strategy: Any) -> None:
+    """What a type checker would find.
+
+    Raises:
+      ConfigError: an argument is of another kind than `run_local` takes.
+    """
+    is_pair = isinstance(data, tuple | list) and len(data) == 2
+    if not callable(data) and not is_pair:
+        raise ConfigError(
+            "data must be (inputs, labels), or a function of rank and number of workers, got "
+            f"{type(data).__name__}; pass two arrays"
+        )
+    if strategy is not None and not callable(strategy):
+        raise ConfigError(
+            f"strategy must be a function (optimizer, num_workers) -> Strategy, got {strategy!r}; "
+            "an algorithm of layup list is named in config: {'strategy': {'name': ...}}"
+        )
 
 
 def array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:

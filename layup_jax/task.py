@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import optax
 
+from layup_jax.errors import ConfigError
 from layup_jax.losses import accuracy
+from layup_jax.models.check import check_model
 from layup_jax.models.layers import LayeredModel
 from layup_jax.types import Array, PyTree
 
@@ -30,3 +32,22 @@ class Task(NamedTuple):
     test: PyTree | None = None
     metric: Callable[[Any, Any], Array] = accuracy
     learning_rate: optax.ScalarOrSchedule = 1.0
+
+
+def check_task(task: Task, batch: PyTree) -> None:
+    """Whether layers, loss and data fit each other, and there is a record to evaluate on, or None.
+
+    Args:
+      task: the task.
+      batch: a record with `inputs`, as in training.
+
+    Raises:
+      ModelError: see `check_model`.
+      ConfigError: `test` is no such record.
+    """
+    check_model(task.model, task.loss, batch)
+    if task.test is not None and not hasattr(task.test, "inputs"):
+        raise ConfigError(
+            f"a task's test must be a record of inputs and labels, got {type(task.test).__name__}; "
+            "pass layup_jax.Batch(inputs, labels)"
+        )

@@ -48,7 +48,6 @@ from layup_jax.metrics import (
 )
 from layup_jax.metrics.sink import Sink
 from layup_jax.models import MODELS, LayeredModel
-from layup_jax.models.check import check_model
 from layup_jax.optimizers import learning_rate_schedule, make_optimizer
 from layup_jax.run import (
     Arrays,
@@ -62,7 +61,7 @@ from layup_jax.run import (
 )
 from layup_jax.schedule import configured_schedule, too_many_threads
 from layup_jax.strategies import Setup, advice, asks, make_strategy
-from layup_jax.task import Task
+from layup_jax.task import Task, check_task
 from layup_jax.transport.base import Transport
 from layup_jax.types import Exchange
 
@@ -149,7 +148,7 @@ def check(config: RunConfig, workers: int, *, overwrite: bool = True) -> None:
     spec = loader_spec(config, 0, workers)
     data_set = open_data_set(spec.name, spec.split, spec.data_dir, spec.form)
     data_set.check(spec)
-    check_model(task.model, task.loss, data_set.signature.example())
+    check_task(task, data_set.signature.example())
     chosen = choose_partition(config, task, None)
     configured_schedule(config).check_segments(len(chosen.partition))
     strategy = make_strategy(Setup(config.strategy, task.optimizer, workers))
@@ -233,7 +232,7 @@ def train_under_mpi(
         task = together(supply.task)
         loader = together(lambda: supply.loader(transport.rank, transport.size))
         first = together(lambda: mesh.sharded(next(loader)))
-        together(lambda: check_model(task.model, task.loss, first))
+        together(lambda: check_task(task, first))
         chosen = together(lambda: choose_partition(config, task, first, mesh), root=True)
         if transport.rank == 0:
             setup = Setup(config.strategy, task.optimizer, transport.size)

@@ -312,3 +312,8 @@ def test_a_missing_file_names_the_nearest(tmp_path):
         load_config(str(tmp_path / "digits_layap.py:x"))
     with pytest.raises(ConfigError, match="was not found; give the path of a file"):
         load_config(str(tmp_path / "nothing" / "x.py"))
+
+
+def test_a_key_with_dots_is_to_be_nested():
+    with pytest.raises(ConfigError, match=r"stop\.steps; nest it: \{'stop': \{'steps': \.\.\.\}\}"):
+        validated({"stop.steps": 3})

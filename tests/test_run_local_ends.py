@@ -170,14 +170,54 @@ def test_control_c_ends_the_run_in_order():
         ),
         ({"data": tiny.features(4)}, DataError, "batch"),
         ({"data": tuple(tiny.features(64, shape=(5,)))}, ModelError, "layer 00-Dense cannot take"),
+        (
+            {"data": {"x": 1, "y": 2}},
+            ConfigError,
+            r"data must be \(inputs, labels\), or .* got dict",
+        ),
+        (
+            {"data": make_arrays()[:1]},
+            ConfigError,
+            r"data must be \(inputs, labels\), or .* got tuple",
+        ),
+        ({"strategy": "ddp"}, ConfigError, r"strategy must be a function .* got 'ddp'; .*'name'"),
     ],
 )
 def test_refuses_in_one_sentence_what_cannot_be_run(changes, error, sentence):
     arguments = {"data": make_arrays(), "num_workers": 2, "config": make_config()} | changes
-    data = arguments.pop("data")
     with pytest.raises(error, match=sentence) as caught:
-        run_local(make_task(), tuple(data), **arguments)
+        run_local(make_task(), **arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "sentence"),
+    [
+        ({"model": [np.tanh]}, ModelError, "model must be a LayeredModel, got list; pass Layered"),
+        (
+            {"test": make_arrays()},
+            ConfigError,
+            r"test must be a record .* got tuple; pass .*Batch\(",
+        ),
+    ],
+)
+def test_a_task_of_other_parts_is_refused(changes, error, sentence):
+    with pytest.raises(error, match=sentence):
+        run_local(make_task()._replace(**changes), make_arrays(), config=make_config())
+
+
+def test_labels_of_a_wrong_shape_are_refused_before_training():
+    inputs, labels = make_arrays()
+    task = make_task()._replace(loss=layup_jax.cross_entropy)
+    with pytest.raises(DataError, match=r"labels must have shape \(8,\), .* got \(8, 1\)"):
+        run_local(task, (inputs, labels[:, None]), config=make_config())
+
+
+def test_a_negative_label_is_refused():
+    inputs, labels = make_arrays()
+    task = make_task()._replace(loss=layup_jax.cross_entropy)
+    with pytest.raises(NonFiniteError, match="label"):
+        run_local(task, (inputs, labels - 1), num_workers=1, config=make_config())
 
 
 def test_an_optimizer_that_is_none_is_refused():

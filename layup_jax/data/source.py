@@ -136,7 +136,8 @@ def _unknown_host(builder: Any) -> str | None:
 
     TFDS itself tries for minutes. With a proxy, or if files have been fetched before, it may do without.
     """
-    if urllib.request.getproxies() or (Path(builder.data_dir_root) / "downloads").exists():
+    downloads = (Path(builder.data_dir_root) / "downloads").rglob("*")
+    if urllib.request.getproxies() or any(each.is_file() for each in downloads):
         return None
     for host in {urllib.parse.urlsplit(url).hostname for url in builder.url_infos or ()}:
         try:

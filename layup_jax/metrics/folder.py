@@ -181,7 +181,7 @@ class RunFolder:
         if not overwrite:
             raise RunFolderError(
                 f"run folder '{self.path}' must be new or empty, got one with an earlier run; use "
-                "--overwrite to replace that run, or another --config.name=..."
+                "--overwrite (run_mpi: overwrite=True) to replace that run, or another --config.name=..."
             )
 
     def _delete_files(self) -> None:

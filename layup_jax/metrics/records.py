@@ -132,7 +132,8 @@ class RunSummary(NamedTuple):
       segments: of the model.
       steps_total: sum over workers.
       samples_total: sum over workers.
-      samples_per_second: of all workers together, over `train_seconds`.
+      samples_per_second: of all workers together while all train: the sum over workers of a worker's
+        samples over its own seconds of training.
       wall_seconds: from the start of the run to its end.
       train_seconds: of the worker that trained longest.
       test_accuracy: of the weighted mean model, in [0, 1]; None if it was not evaluated.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import jax
 
-from layup_jax.errors import ModelError
+from layup_jax.errors import LayupError, ModelError
 from layup_jax.models.layers import LayeredModel, Segment
 from layup_jax.models.loans import Flow, Loans
 from layup_jax.types import Array, PyTree
@@ -23,8 +23,14 @@ def check_model(
       batch: a record with `inputs`, as in training.
 
     Raises:
-      ModelError: a layer that cannot take what the one before it gives, or a loss that is no scalar.
+      ModelError: no LayeredModel, a layer that cannot take what the one before it gives, or a loss that
+        is no scalar. A loss's own LayupError, as of labels of a wrong shape, is passed on.
     """
+    if not isinstance(model, LayeredModel):
+        raise ModelError(
+            f"a task's model must be a LayeredModel, got {type(model).__name__}; pass "
+            "LayeredModel([first_layer, ...])"
+        )
     outputs, source = batch.inputs, "the data"
     segments = [model.segment(index, index + 1) for index in range(len(model))]
     ways = Loans(segments)
@@ -39,6 +45,8 @@ def check_model(
         source = f"layer {name}"
     try:
         shape = jax.eval_shape(loss, outputs, batch).shape
+    except LayupError:
+        raise
     except Exception as error:
         raise ModelError(
             f"the loss cannot take {_shapes(outputs)} from {source}: {_cause(error)}; "

@@ -224,9 +224,15 @@ class LayeredModel:
             them: {"-1.embedding": "0.tokens.embedding"}. The first is dropped, the second counts.
 
         Raises:
-          ModelError: no layers, one that is neither an nnx module nor callable, two that share
-            parameters without being tied, which would each go their own way, or ties that cannot be.
+          ModelError: no sequence or an empty one, a layer that is neither an nnx module nor callable, two
+            that share parameters without being tied, which would each go their own way, or ties that
+            cannot be.
         """
+        if not isinstance(layers, Sequence):
+            raise ModelError(
+                f"a model's layers must be a list of nnx modules, got {type(layers).__name__}; pass "
+                "its parts in a list"
+            )
         if not layers:
             raise ModelError("a model needs at least 1 layer, got 0; pass a list of nnx modules")
         self.layers = tuple(self._as_layer(index, layer) for index, layer in enumerate(layers))

@@ -81,20 +81,24 @@ def test_no_network_says_what_to_run_by_hand(tmp_path, monkeypatch):
     assert message.endswith(f"copy the folder to {tmp_path}.")
 
 
-@pytest.mark.parametrize("fetched", [False, True])
-def test_a_host_that_nobody_knows_is_not_asked_for_minutes(tmp_path, monkeypatch, fetched):
+@pytest.mark.parametrize("left", [None, "folders", "file"])
+def test_a_host_that_nobody_knows_is_not_asked_for_minutes(tmp_path, monkeypatch, left):
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     builder = FakeBuilder(tmp_path / "data", other_process_finishes=False)
+    fetched = left == "file"
     builder.url_infos = {"https://host.invalid/file.zip": None}
     monkeypatch.setattr(source, "_find_builder", lambda name, data_dir: builder)
+    downloads = tmp_path / "data" / "downloads" / "extracted"
+    if left is not None:
+        downloads.mkdir(parents=True)
     if fetched:  # by hand, or in an earlier try
-        (tmp_path / "data" / "downloads").mkdir(parents=True)
+        (downloads.parent / "file.zip").touch()
     with pytest.raises(DataError) as caught:
         prepare_source("fake", tmp_path / "data")
     why = "no route to host" if fetched else "there is no way to host.invalid, which has its files"
     assert why in str(caught.value)
-    assert (tmp_path / "data").exists() is fetched
+    assert (tmp_path / "data").exists() is (left is not None)
 
 
 def test_what_only_tensorflow_can_write_says_so(tmp_path):

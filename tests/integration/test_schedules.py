@@ -41,7 +41,7 @@ def test_a_replay_that_cannot_be_is_one_sentence(start, environment, tmp_path):
     for folder, options, sentence in (
         (tmp_path / "none", (), "must be a run folder"),
         (tmp_path / "run", (), "run again with --config.record=True"),
-        (tmp_path / "run", ("--rank=7",), "run again with --config.record=True"),
+        (tmp_path / "run", ("--rank=7",), "got 7; use one of: 0"),
     ):
         done = _replay(environment, folder, *options)
         assert (done.returncode, done.stdout) == (2, "")

@@ -6,7 +6,7 @@ import pytest
 import tiny
 from flax import nnx
 
-from layup_jax.errors import ModelError
+from layup_jax.errors import DataError, ModelError
 from layup_jax.models import LayeredModel
 from layup_jax.models.check import check_model
 
@@ -52,10 +52,15 @@ def test_names_what_a_failing_layer_got_of_a_pytree():
 
 
 def test_names_the_loss_that_does_not_fit():
-    batch = tiny.features()._replace(labels=np.zeros((8, 2), np.int32))
-    sentence = refusal([linear(4, 3)], batch=batch)
+    sentence = refusal([linear(4, 3)], loss=lambda outputs, batch: jnp.sum(outputs @ jnp.ones(5)))
     assert sentence.startswith("the loss cannot take float32[8, 3] from layer 00-Linear: ")
     assert sentence.endswith("; make the last layer fit the loss")
+
+
+def test_passes_on_what_a_loss_says_of_labels():
+    batch = tiny.features()._replace(labels=np.zeros((8, 2), np.int32))
+    with pytest.raises(DataError, match=r"^labels must have shape \(8,\), or \(8, 3\)"):
+        check_model(LayeredModel([linear(4, 3)]), tiny.loss, batch)
 
 
 def test_refuses_a_loss_that_is_no_scalar():

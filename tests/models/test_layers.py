@@ -48,6 +48,10 @@ def test_layers_are_named_by_place_and_kind():
 def test_refuses_no_layers_and_things_that_are_none():
     with pytest.raises(ModelError, match=r"at least 1 layer, got 0"):
         LayeredModel([])
+    with pytest.raises(
+        ModelError, match=r"must be a list of nnx modules, got Sequential; pass its"
+    ):
+        LayeredModel(nnx.Sequential(jnp.tanh))
     with pytest.raises(ModelError, match=r"layer 1 must be an nnx.Module or a function, got int"):
         LayeredModel([jnp.tanh, 3])
     with pytest.raises(
