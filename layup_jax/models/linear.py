@@ -5,7 +5,7 @@
 
 The gradient of a matrix is a sum over all leading axes. Over more than one of them XLA on CPUs transposes
 an operand and then multiplies up to three times more slowly; so they are made one before. And where a
-matrix has more inputs than outputs, its gradient comes up to twice as fast with outputs before inputs.
+matrix has more inputs than outputs, its gradient comes faster with outputs before inputs.
 
 What a matrix product reads lies in memory anyway, and its gradient needs it: `kept` says so to the
 engine, which makes other elementwise results again (`layup_jax.engine.recompute`).
@@ -39,7 +39,10 @@ def by_rows(function: Callable[[Array], Array], inputs: Array) -> Array:
 
 
 class Linear(nnx.Linear):
-    """As nnx.Linear, its parameters included; it takes no sharding of what it returns."""
+    """As nnx.Linear, its parameters included.
+
+    It takes no sharding of what it returns, and no forward-mode differentiation (jax.jvp).
+    """
 
     def __init__(self, in_features: int, out_features: int, **options: Any):
         """As nnx.Linear, without `dot_general`."""
