@@ -12,7 +12,7 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from layup_jax.errors import ConfigError, nearest
@@ -53,9 +53,10 @@ def record_of(record_type: type, values: Any, prefix: str = "") -> Any:
     return record_type(**given)
 
 
-def _remedy(key: str, known: Iterable[str]) -> str:
+def _remedy(key: str, known: Collection[str]) -> str:
     first, dot, rest = key.partition(".")
-    return f"nest it: {{'{first}': {{'{rest}': ...}}}}" if dot else nearest(key, known)
+    is_path = dot and first in known
+    return f"nest it: {{'{first}': {{'{rest}': ...}}}}" if is_path else nearest(key, known)
 
 
 def _placeholders(record_type: type) -> dict[str, Any]:

@@ -237,14 +237,17 @@ def run_local(
     """
     if num_workers < 1:
         raise ConfigError(f"a run needs at least 1 worker, got {num_workers}; raise num_workers")
-    _check_arguments(data, strategy)
+    if strategy is not None and not callable(strategy):
+        raise ConfigError(
+            f"strategy must be a function (optimizer, num_workers) -> Strategy, got {strategy!r}; "
+            "an algorithm of layup list is named in config: {'strategy': {'name': ...}}"
+        )
     run_config = config_of_task(config)
     if strategy is not None:
         run_config = dataclasses.replace(run_config, strategy=StrategyConfig())
     check_ranks(run_config, num_workers)
-    samples = None if callable(data) else len(data[1])
+    make, samples = loader_of(data, run_config)
     run_config = for_workers(run_config, num_workers=num_workers, num_samples=samples)
-    make = data if callable(data) else array_loader(data, run_config)
     loaders = [make(rank, num_workers) for rank in range(num_workers)]
     meshes = local_meshes(num_workers, run_config.local_devices)
     first = meshes[0].sharded(next(loaders[0]))
@@ -270,26 +273,25 @@ def run_local(
     return runs[0]
 
 
-def _check_arguments(data: Any, strategy: Any) -> None:
-    """What a type checker would find.
+def loader_of(
+    data: Arrays | Callable[[int, int], Iterator[Batch]], config: RunConfig
+) -> tuple[Callable[[int, int], Iterator[Batch]], int | None]:
+    """What makes each worker's endless batches, and how many samples there are, if that is known.
 
     Raises:
-      ConfigError: an argument is of another kind than `run_local` takes.
+      ConfigError: data of another kind.
     """
-    is_pair = isinstance(data, tuple | list) and len(data) == 2
-    if not callable(data) and not is_pair:
+    if callable(data):
+        return data, None
+    if not isinstance(data, tuple | list) or len(data) != 2:
         raise ConfigError(
             "data must be (inputs, labels), or a function of rank and number of workers, got "
             f"{type(data).__name__}; pass two arrays"
         )
-    if strategy is not None and not callable(strategy):
-        raise ConfigError(
-            f"strategy must be a function (optimizer, num_workers) -> Strategy, got {strategy!r}; "
-            "an algorithm of layup list is named in config: {'strategy': {'name': ...}}"
-        )
+    return _array_loader(data, config), len(data[1])
 
 
-def array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:
+def _array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:
     """Makes each worker's endless batches of its share of the samples."""
 
     def make(rank: int, workers: int) -> Iterator[Batch]:

@@ -53,9 +53,9 @@ from layup_jax.run import (
     Arrays,
     Chosen,
     Run,
-    array_loader,
     choose_partition,
     config_of_task,
+    loader_of,
     prepare,
     train,
 )
@@ -193,10 +193,7 @@ def run_mpi(
         workers that stopped because of another one.
     """
     run_config = config_of_task(config)
-    if callable(data):
-        supply = Supply(task, data)
-    else:
-        supply = Supply(task, array_loader(data, run_config), len(data[1]))
+    supply = Supply(task, *loader_of(data, run_config))
     return train_under_mpi(run_config, overwrite=overwrite, supply=supply)
 
 

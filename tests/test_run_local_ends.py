@@ -220,6 +220,11 @@ def test_a_negative_label_is_refused():
         run_local(task, (inputs, labels - 1), num_workers=1, config=make_config())
 
 
+def test_data_of_another_kind_is_refused_under_mpi_too():
+    with pytest.raises(ConfigError, match=r"data must be \(inputs, labels\), or .* got dict"):
+        layup_jax.run_mpi(make_task, {"x": 1, "y": 2}, config=make_config())
+
+
 def test_an_optimizer_that_is_none_is_refused():
     task = make_task()._replace(optimizer="adam")
     with pytest.raises(ModelError, match=r"got 'adam'; pass one such as optax\.adam"):
