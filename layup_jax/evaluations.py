@@ -26,6 +26,7 @@ from layup_jax.engine.evaluate import (
     mean_model,
     model_of,
 )
+from layup_jax.errors import DataError
 from layup_jax.metrics.records import EvaluationRecord
 from layup_jax.strategies.base import Strategy
 from layup_jax.transport.reductions import Reduction, Reductions
@@ -97,10 +98,17 @@ class Evaluations:
         self.final_mean: Model | None = None
 
     def warm_up(self, states: Sequence[SegmentState]) -> None:
-        """Compiles everything that evaluations call; measures and contributes nothing."""
+        """Compiles everything that evaluations call; reports and contributes nothing.
+
+        Args:
+          states: of a model that is not trained yet.
+
+        Raises:
+          DataError: test data on which that model's loss is not finite.
+        """
         model = model_of(states)
         if self._test is not None:
-            self._evaluator(model, self._test)
+            _require_finite(self._evaluator(model, self._test).loss)
         total = np.asarray(contribution(model, self._weights(states)))
         mean, _ = mean_model(total, model)
         consensus_distance(model, mean)
@@ -179,6 +187,14 @@ class Evaluations:
             if each is not None:
                 scores.append(_Score(asked.train_seconds, each.metric))
         self._report(_record(self._rank, result))
+
+
+def _require_finite(loss: float) -> None:
+    if not math.isfinite(loss):
+        raise DataError(
+            f"the loss on the test data must be finite, got {loss} before any training; look at their "
+            "inputs and labels"
+        )
 
 
 def _record(rank: int, result: Measured) -> EvaluationRecord:

@@ -220,6 +220,16 @@ def test_a_negative_label_is_refused():
         run_local(task, (inputs, labels - 1), num_workers=1, config=make_config())
 
 
+@pytest.mark.parametrize("shift", [-1, tiny.NUM_CLASSES])
+def test_test_labels_that_are_no_class_are_refused_before_training(shift):
+    inputs, labels = make_arrays()
+    task = make_task()._replace(
+        loss=layup_jax.cross_entropy, test=layup_jax.Batch(inputs, labels + shift)
+    )
+    with pytest.raises(DataError, match="loss on the test data must be finite, got nan before any"):
+        run_local(task, (inputs, labels), num_workers=1, config=make_config())
+
+
 def test_data_of_another_kind_is_refused_under_mpi_too():
     with pytest.raises(ConfigError, match=r"data must be \(inputs, labels\), or .* got dict"):
         layup_jax.run_mpi(make_task, {"x": 1, "y": 2}, config=make_config())

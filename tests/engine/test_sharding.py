@@ -1,34 +1,19 @@
 """Devices that share each batch, of which a process with four stands for any."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
+from processes import printed_with_four_devices
 
 from layup_jax.config import validated
 from layup_jax.engine.sharding import ONE_DEVICE, check_divisible, local_meshes, own_mesh
 from layup_jax.errors import ConfigError
 
-TESTS = Path(__file__).parents[1]
-
 
 def test_four_devices():
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "engine" / "four_devices.py")],
-        env={
-            "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-            "PYTHONPATH": f"{TESTS.parent}:{TESTS}:{TESTS / 'pipeline'}",
-            "JAX_PLATFORMS": "cpu",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "PATH": "",
-        },
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert (done.returncode, done.stdout) == (0, "all well\n"), done.stderr
+    program = Path(__file__).with_name("four_devices.py")
+    assert printed_with_four_devices(program) == "all well\n"
 
 
 def test_with_one_device_everything_stays_where_it_is():

@@ -1,12 +1,8 @@
 """Forward and backward threads on devices of their own, of which a process with four stands for any."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import pytest
+from processes import printed_with_four_devices
 
 from layup_jax.errors import ConfigError
 from layup_jax.pipeline.devices import Placement
@@ -45,24 +41,10 @@ for partition, weights in (("layer", "stored"), ("model", "live")):
     placed.pipeline.close()
 print("placed")
 """
-TESTS = Path(__file__).parents[1]
 
 
 def test_four_devices():
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={
-            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
-            "PYTHONPATH": f"{TESTS}:{TESTS / 'pipeline'}",
-            "JAX_PLATFORMS": "cpu",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "PATH": "",
-        },
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert (done.returncode, done.stdout) == (0, "placed\n"), done.stderr
+    assert printed_with_four_devices("-c", PROGRAM) == "placed\n"
 
 
 def test_without_devices_everything_stays_where_it_is():
