@@ -254,7 +254,9 @@ def _echo(plane: str) -> None:
     vectors = [np.arange(1000, dtype=np.float32) + rank for rank in range(2)]
     mine = jnp.array(vectors[transport.rank])
     transport.prepare(mine)
-    np.testing.assert_array_equal(transport.swap(peer, 0, mine), vectors[peer])
+    swapping = transport.swap(peer, 0, mine)
+    _wait_for(lambda: swapping.done() or None)
+    np.testing.assert_array_equal(swapping.received, vectors[peer])
     body = vectors[transport.rank].view(np.uint8)
     pending = transport.send(peer, Kind.PUSH, 3, body)
     message = _wait_for(transport.poll)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from layup_jax.transport.base import Message, Pending, Transport
+from layup_jax.types import Array
 
 _DEADLINE_SECONDS = 60.0
 _LONGEST_SLEEP_SECONDS = 0.002
@@ -48,6 +49,13 @@ def next_message(transport: Transport) -> Message:
 
     wait_until(poll, f"a message to worker {transport.rank}")
     return taken[0]
+
+
+def swapped(transport: Transport, peer: int, segment: int, vector: Array) -> Any:
+    """The vector that the peer gives for this one."""
+    swapping = transport.swap(peer, segment, vector)
+    wait_until(swapping.done, f"worker {peer} to swap segment {segment}")
+    return swapping.received
 
 
 def others_of(transport: Transport) -> list[int]:

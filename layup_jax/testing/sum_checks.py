@@ -16,6 +16,7 @@ from layup_jax.testing.endpoints import (
     partner_of,
     require_array,
     require_value,
+    swapped,
     wait_for_sends,
     wait_until,
 )
@@ -159,7 +160,7 @@ def sums_beside_everything_else(transport: Transport) -> None:
     under_way = {index: starts[index]() for index in order}
     sends = [transport.send(peer, Kind.GATHER, 1, EMPTY) for peer in others_of(transport)]
     if partner is not None:
-        theirs = transport.swap(partner, 0, jnp.full((6,), transport.rank, jnp.float32))
+        theirs = swapped(transport, partner, 0, jnp.full((6,), transport.rank, jnp.float32))
         require_array(theirs, [partner] * 6, "a swap must not take part of a sum")
     for _ in sends:
         next_message(transport)

@@ -23,7 +23,9 @@ from layup_jax.testing.endpoints import (
     partner_of,
     require_array,
     require_value,
+    swapped,
     wait_for_sends,
+    wait_until,
 )
 from layup_jax.transport.base import Kind, Transport
 
@@ -144,7 +146,7 @@ def swaps_vectors(transport: Transport) -> None:
         if partner is None:
             continue
         for segment in (0, 3, 1):
-            theirs = transport.swap(partner, segment, mine + segment)
+            theirs = swapped(transport, partner, segment, mine + segment)
             kind = (theirs.shape, theirs.dtype)
             require_value(kind, (mine.shape, mine.dtype), "a swap must keep shape and dtype")
             expected = np.arange(size, dtype=np.float32) + 100 * partner + segment
@@ -158,7 +160,7 @@ def swaps_words(transport: Transport) -> None:
     mine = jnp.arange(65_000, 65_536, dtype=jnp.uint16) - transport.rank
     transport.prepare(mine)
     if partner is not None:
-        theirs = transport.swap(partner, 0, mine)
+        theirs = swapped(transport, partner, 0, mine)
         require_value(theirs.dtype, mine.dtype, "a swap must keep the dtype")
         expected = np.arange(65_000, 65_536) - partner
         require_array(theirs, expected, f"a swap must give what worker {partner} gave")
@@ -170,7 +172,9 @@ def swaps_empty_vectors(transport: Transport) -> None:
     mine = jnp.zeros(0, jnp.float32)
     transport.prepare(mine)
     if partner is not None:
-        require_value(transport.swap(partner, 0, mine).shape, (0,), "nothing swapped is nothing")
+        require_value(
+            swapped(transport, partner, 0, mine).shape, (0,), "nothing swapped is nothing"
+        )
 
 
 def swaps_without_preparation(transport: Transport) -> None:
@@ -178,7 +182,7 @@ def swaps_without_preparation(transport: Transport) -> None:
     partner = partner_of(transport)
     if partner is not None:
         mine = jnp.full((3,), transport.rank, jnp.float32)
-        theirs = transport.swap(partner, 0, mine)
+        theirs = swapped(transport, partner, 0, mine)
         require_array(theirs, [partner] * 3, f"a swap must give what worker {partner} gave")
 
 
@@ -189,7 +193,7 @@ def swaps_with_everybody_in_turn(transport: Transport) -> None:
         partner = _opponent(transport.rank, turn, size)
         if partner < transport.size:
             mine = jnp.full((4,), 10 * transport.rank + turn, jnp.float32)
-            theirs = transport.swap(partner, turn, mine)
+            theirs = swapped(transport, partner, turn, mine)
             what = f"a swap must give what worker {partner} gave in round {turn}"
             require_array(theirs, [10 * partner + turn] * 4, what)
 
@@ -202,6 +206,26 @@ def _opponent(rank: int, turn: int, size: int) -> int:
     return size - 1 if other == rank else other
 
 
+def swaps_with_several_at_once(transport: Transport) -> None:
+    """Unless swaps block, they wait for nobody, and end in whatever order peers come."""
+    if transport.swaps_block:
+        return
+    is_late = transport.rank % 2 == 1
+    if is_late:
+        transport.gather("the others have begun")
+    mine = jnp.full((LARGE // 4,), transport.rank, jnp.float32)
+    under_way = {peer: transport.swap(peer, 3, mine) for peer in others_of(transport)}
+    if not is_late:
+        late = [each for peer, each in under_way.items() if peer % 2 == 1]
+        assert not any(each.done() for each in late), "a swap must not be done without the peer"
+        transport.gather("the others have begun")
+    for peer, swapping in reversed(under_way.items()):
+        wait_until(swapping.done, f"worker {peer} to swap")
+        assert swapping.done(), "once done, always done"
+        what = f"a swap beside others must give what worker {peer} gave"
+        require_array(swapping.received, np.full(LARGE // 4, peer), what)
+
+
 def never_writes_to_a_swapped_vector_again(transport: Transport) -> None:
     """Later swaps leave what earlier ones gave."""
     partner = partner_of(transport)
@@ -210,7 +234,7 @@ def never_writes_to_a_swapped_vector_again(transport: Transport) -> None:
     kept = []
     for turn in range(5):
         mine = jnp.full((256,), 10.0 * transport.rank + turn, jnp.float32)
-        kept.append(transport.swap(partner, 0, mine))
+        kept.append(swapped(transport, partner, 0, mine))
         del mine
     for turn, vector in enumerate(kept):
         expected = np.full(256, 10 * partner + turn)
@@ -227,7 +251,7 @@ def swaps_while_messages_wait(transport: Transport) -> None:
     transport.gather("all have sent")
     if partner is not None:
         mine = jnp.full((6,), transport.rank, jnp.float32)
-        theirs = transport.swap(partner, 5, mine)
+        theirs = swapped(transport, partner, 5, mine)
         require_array(theirs, [partner] * 6, "a swap must not take a message for its vector")
     sources = sorted(next_message(transport).source for _ in sends)
     require_value(sources, others_of(transport), "a swap must take no message")
@@ -247,6 +271,7 @@ CHECKS = (
     swaps_empty_vectors,
     swaps_without_preparation,
     swaps_with_everybody_in_turn,
+    swaps_with_several_at_once,
     never_writes_to_a_swapped_vector_again,
     swaps_while_messages_wait,
     *sum_checks.CHECKS,

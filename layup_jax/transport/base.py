@@ -1,7 +1,8 @@
 """The contract of a transport: what moves bytes between workers, and nothing else.
 
 Nouns: `Message` (what arrived), `Pending` (what is under way), `Transport`. The protocol that gossip
-needs (proposals, pushes, stopping) is written once, in `communicator.py`, on top of this.
+needs (proposals, pushes, stopping) is written once, in `handshake.py` and `communicator.py`, on top of
+this.
 """
 
 from __future__ import annotations
@@ -61,6 +62,16 @@ class Pending(Protocol):
         ...
 
 
+class Swapping(Pending, Protocol):
+    """A vector that is given for another.
+
+    Attributes:
+      received: the peer's vector, once done; never written to again.
+    """
+
+    received: Any
+
+
 class Summing(Pending, Protocol):
     """A sum under way. `done` is asked of the oldest only, and may block for the transfer itself.
 
@@ -81,11 +92,13 @@ class Transport(Protocol):
       rank: of this worker, from 0.
       size: number of workers.
       data_plane: name of what moves the vectors of an exchange.
+      swaps_block: whether `swap` comes back only when it is done, so that there can be one at a time.
     """
 
     rank: int
     size: int
     data_plane: str
+    swaps_block: bool
 
     def send(self, peer: int, kind: Kind, segment: int, body: np.ndarray) -> Pending:
         """Starts sending; complete when the peer has TAKEN the message, not before.
@@ -102,13 +115,13 @@ class Transport(Protocol):
         """Compiles ahead what swapping vectors of this shape needs; no communication."""
         ...
 
-    def swap(self, peer: int, segment: int, vector: Array) -> Array | np.ndarray:
-        """Gives a vector and takes the peer's, of the same shape and dtype.
+    def swap(self, peer: int, segment: int, vector: Array) -> Swapping:
+        """Starts to give a vector and to take the peer's, of the same shape and dtype.
 
-        Blocks: until the peer calls it too, which a handshake has made sure of.
+        The peer must call it too, which a handshake has made sure of. Of two workers, one swap is under
+        way at a time.
 
-        Returns:
-          The peer's vector, never written to again.
+        Blocks: if `swaps_block`, until the peer has called it.
         """
         ...
 

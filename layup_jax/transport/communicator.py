@@ -136,7 +136,7 @@ class Communicator:
         self._options = options
         others = range(transport.size) if neighbours is None else neighbours
         self._neighbours = sorted({*others} - {transport.rank})
-        self._handshake = Handshake(transport, self._exchange)
+        self._handshake = Handshake(transport, port)
         self._pacing = Pacing(options.share)
         averages = options.averages and transport.size > 1
         self._averager = Averager(port, self.collectives) if averages else None
@@ -212,7 +212,8 @@ class Communicator:
         self._serve_until(lambda: self._quiet() and self.collectives.are_started)
         self._tell_all(Kind.FAILED if self._failed else Kind.FINISHED)
         self._serve_until(lambda: self._quiet() and self.collectives.are_idle)
-        self._serve_until(self._transport.barrier().done)
+        barrier = self._transport.barrier()
+        self._serve_until(lambda: barrier.done() and self._handshake.is_idle)
         self._serve_until(lambda: self.collectives.are_idle)  # all have contributed
 
     @property
@@ -224,7 +225,7 @@ class Communicator:
         if self._failed:
             while self._outbox.take():
                 pass
-        return not (self._outbox or self._handshake.is_open or self._pushes or self._controls)
+        return not (self._outbox or self._pushes or self._controls) and self._handshake.is_idle
 
     def _serve_until(self, condition: Callable[[], bool]) -> None:
         """The loop of the thread: one look at everything, and a growing sleep when nothing happens."""
@@ -241,13 +242,23 @@ class Communicator:
                     f"within {self._options.stop_seconds:.0f} s; end them by hand"
                 )
             self._thread_seconds = time.thread_time()
-            self._wake.wait(idle)
-            self._wake.clear()
+            self._rest(idle)
             idle = min(2 * idle, _FIRST_IDLE_SECONDS if self._is_awaited() else self._longest_idle)
+
+    def _rest(self, seconds: float) -> None:
+        """Sleeps until it is woken, in naps where swaps are under way."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._wake.is_set():
+            nap = self._handshake.nap_seconds()
+            if nap == 0:
+                return
+            self._wake.wait(left if nap is None else min(left, nap))
+        self._wake.clear()
 
     def _is_awaited(self) -> bool:
         """Whether somebody may be waiting: a peer that spins in a swap, or a compute thread."""
-        return self._handshake.is_open or not (self._averager or self.collectives.are_idle)
+        spins = self._transport.swaps_block and self._handshake.is_open
+        return spins or not (self._averager or self.collectives.are_idle)
 
     def _step(self) -> bool:
         """Does what can be done now; whether there was anything."""
@@ -257,11 +268,20 @@ class Communicator:
             with self._pacing.receipt() if is_push else self._pacing.work():
                 self._take(message)
         self._forget_completed()
+        exchanged = self._exchange()
         self.reductions.advance()
         if not self._finishing.is_set():  # else others may be gone before they could take it
             self._controls += self.tally.advance()
         moved = self.collectives.advance()
-        return self._average() or self._serve_outbox() or moved or message is not None
+        moved = moved or exchanged or message is not None
+        return self._average() or self._serve_outbox() or moved
+
+    def _exchange(self) -> bool:
+        """Goes on with the exchanges under way, if there are any."""
+        if not self._handshake.peers:
+            return False
+        with self._pacing.work():
+            return self._handshake.advance()
 
     def _average(self) -> bool:
         """Goes on with the averaging in the background, if there is any."""
@@ -289,16 +309,22 @@ class Communicator:
                 self._controls.append(reply)
         elif message.kind in (Kind.ACCEPT, Kind.BUSY):
             declined = self._handshake.answered(message)
-            self._outbox.restore(tuple(Exchange(each, message.source) for each in declined))
             if declined:
-                wait = _RETRY_SECONDS * (1 + self._backoff.random())
-                self._retry_at = time.perf_counter() + wait
+                self._ask_another(declined, message.source)
         elif message.kind in (Kind.GATHER, Kind.JOIN):
             self.collectives.take(message)
         elif message.kind == Kind.SAMPLES:
             self.tally.take(message)
         else:
             self._stopped(message)
+
+    def _ask_another(self, segments: tuple[int, ...], busy: int) -> None:
+        """Some milliseconds later, of whoever else is a neighbour."""
+        others = [peer for peer in self._unfinished() if peer != busy]
+        peer = self._backoff.choice(others) if others else busy
+        self._outbox.restore(tuple(Exchange(each, peer) for each in segments))
+        wait = _RETRY_SECONDS * (1 + self._backoff.random())
+        self._retry_at = time.perf_counter() + wait
 
     def _stopped(self, message: Message) -> None:
         if message.kind == Kind.FAILED:
@@ -308,7 +334,7 @@ class Communicator:
 
     def _serve_outbox(self) -> bool:
         draining = self._finishing.is_set()
-        if not self._outbox or self._handshake.is_open or self._failed:
+        if not self._outbox or not self._handshake.may_propose or self._failed:
             return False
         if not draining and not self._pacing.ready():
             return False
@@ -316,7 +342,7 @@ class Communicator:
             return False
         group = self._outbox.take()
         unfinished = self._unfinished()
-        free = [peer for peer in unfinished if not self._is_congested(peer)]
+        free = [peer for peer in unfinished if not self._is_taken(peer)]
         if unfinished and not free:
             self._outbox.restore(group)
             return False
@@ -342,19 +368,14 @@ class Communicator:
         self._pushed += 1
         self._pushed_bytes += body.nbytes
 
-    def _exchange(self, peer: int, segment: int) -> int:
-        sent = self._port.outgoing(segment)
-        received = self._transport.swap(peer, segment, sent)
-        self._port.incoming(segment, sent, received)
-        return sent.nbytes
-
     def _unfinished(self) -> list[int]:
         """The neighbours that still train."""
         return [peer for peer in self._neighbours if peer not in self._finished]
 
-    def _is_congested(self, peer: int) -> bool:
-        """Whether a peer is slow to take what it was sent; others are then asked in its place."""
-        return len(self._pushes.get(peer, ())) >= self._options.sends_in_flight
+    def _is_taken(self, peer: int) -> bool:
+        """Whether what it was sent, or an exchange, is still under way; others are then asked instead."""
+        pushes = len(self._pushes.get(peer, ()))
+        return pushes >= self._options.sends_in_flight or peer in self._handshake.peers
 
     def _tell_all(self, kind: Kind) -> None:
         farewell = self.collectives.farewell()

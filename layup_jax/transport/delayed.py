@@ -4,8 +4,8 @@
     pending = slow.send(peer, Kind.PUSH, segment, body)     # nothing has left yet
     slow.poll()                                             # starts what is due, too
 
-Messages and sums are held back, and an exchange waits; nothing else changes, so it stands for any
-transport. Reductions of evaluations, barriers and `gather` are not delayed: they are no part of training.
+Messages, sums and exchanges are held back; nothing else changes, so it stands for any transport.
+Reductions of evaluations, barriers and `gather` are not delayed: they are no part of training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from layup_jax.pauses import Pauses
-from layup_jax.transport.base import Kind, Message, Pending, Summing, Transport
+from layup_jax.transport.base import Kind, Message, Pending, Summing, Swapping, Transport
 from layup_jax.types import Array
 
 _SUMS = -1  # their line; those of messages are called by the peer's rank
@@ -45,7 +45,7 @@ class Link:
 
 
 class _Held:
-    """Something that starts at its time, as a `Pending` and a `Summing`."""
+    """Something that starts at its time, as a `Pending`, a `Summing` and a `Swapping`."""
 
     def __init__(self, due: float, start: Callable[[], Any], release: Callable[[], None]):
         self.due = due
@@ -64,6 +64,10 @@ class _Held:
     def total(self) -> Any:
         return self._started.total
 
+    @property
+    def received(self) -> Any:
+        return self._started.received
+
 
 class DelayedTransport:
     """Another transport behind a slow link; see `Transport`.
@@ -78,7 +82,6 @@ class DelayedTransport:
         link: Link,
         *,
         now: Callable[[], float] = time.perf_counter,
-        sleep: Callable[[float], None] = time.sleep,
     ):
         """Takes what sends in the end.
 
@@ -86,16 +89,15 @@ class DelayedTransport:
           transport: of this worker.
           link: out of this worker.
           now: the time, in seconds.
-          sleep: waits, for so many seconds or a little less.
         """
         self._transport = transport
         self._link = link
         self._now = now
-        self._sleep = sleep
         self._lines: dict[int, deque[_Held]] = defaultdict(deque)
         self.rank = transport.rank
         self.size = transport.size
         self.data_plane = transport.data_plane
+        self.swaps_block = transport.swaps_block
 
     def send(self, peer: int, kind: Kind, segment: int, body: np.ndarray) -> Pending:
         """Starts once this and all before it to that peer are there by the link."""
@@ -107,17 +109,10 @@ class DelayedTransport:
         num_bytes = 2 * (self.size - 1) / self.size * vector.nbytes
         return self._hold(_SUMS, num_bytes, lambda: self._transport.sum(vector))
 
-    def swap(self, peer: int, segment: int, vector: Array) -> Array | np.ndarray:
-        """Blocks besides for as long as the vector takes, and what was sent to that peer before it.
-
-        That includes the answer which makes the peer come: it could not leave from within the exchange.
-        """
-        before = [each.due for each in self._lines[peer]]
-        due = max([self._link.arrival(self._now(), vector.nbytes), *before])
-        while (left := due - self._now()) > 0:
-            self._sleep(left)
-        self._release()
-        return self._transport.swap(peer, segment, vector)
+    def swap(self, peer: int, segment: int, vector: Array) -> Swapping:
+        """Starts once the vector, and all that was sent to that peer before it, is there by the link."""
+        start = lambda: self._transport.swap(peer, segment, vector)  # noqa: E731
+        return self._hold(peer, vector.nbytes, start)
 
     def poll(self) -> Message | None:
         """Of what has come; nothing of that is delayed here."""

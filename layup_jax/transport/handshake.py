@@ -1,33 +1,84 @@
-"""The pairwise exchange protocol: propose, then accept or busy, then both sides swap.
+"""The pairwise exchange protocol: propose, then accept or busy, then both sides swap, segment by segment.
 
-No coordinator and no bipartite graph are needed, and nobody can wait in a circle: a worker whose own
-proposal is open answers busy, so only a worker that waits for nothing ever enters a swap first. If two
-proposals cross, both count as accepted.
-
-    A: PROPOSE(segments) -> B        B idle:            B: ACCEPT -> A, swap     A: swap
-                                     B has proposed:    B: BUSY -> A             A: tries later
+    A: PROPOSE(segments) -> B        B is free:         B: ACCEPT -> A, swap     A: swap
+                                     B is not:          B: BUSY -> A             A: asks another, later
                                      B proposed to A:   both swap the union of their segments
+
+No coordinator and no bipartite graph are needed. A worker takes part in two exchanges at a time, one
+that it has proposed and one that it has accepted, with different peers: while it waits for an answer, or
+for a slow link, it turns nobody down. As nothing blocks, nobody can wait in a circle.
+
+Where swaps block, it takes part in one, and turns everybody down while its own proposal is open. So only
+a worker that waits for nothing ever enters a swap first.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from layup_jax.transport.base import Kind, Message, Transport, increased
+from layup_jax.transport.base import Kind, Message, Pending, Swapping, Transport, increased
+from layup_jax.types import Array
 
 _EMPTY = np.empty(0, np.uint8)
+_SHORTEST_NAP_SECONDS = 0.0002
+_MOVED_BYTES = 1 << 18  # a little less than Open MPI sends by TCP between two calls
+_NAPS = 16  # in the time that a swap has been under way
 
 
-class Proposal(NamedTuple):
+class Port(Protocol):
+    """What an exchange needs of the parameter store."""
+
+    def outgoing(self, segment: int) -> Array:
+        """The vector to give now."""
+        ...
+
+    def incoming(self, segment: int, sent: Array | None, received: Array | np.ndarray) -> None:
+        """Merges the peer's."""
+        ...
+
+
+class _Proposal(NamedTuple):
     """An exchange that was proposed and not answered yet."""
 
     peer: int
     segments: tuple[int, ...]
     since_seconds: float
+
+
+class _Swap(NamedTuple):
+    """One segment's swap, which is under way since then."""
+
+    swapping: Swapping
+    num_bytes: int
+    since_seconds: float
+
+    def nap_seconds(self) -> float:
+        """For how long nobody needs to look, at least the shortest nap.
+
+        MPI moves so many bytes each time that it is asked. Had the network been so fast that this is too
+        little, the swap would be done by now.
+        """
+        under_way = time.perf_counter() - self.since_seconds
+        looks = max(_NAPS, self.num_bytes / _MOVED_BYTES)
+        return max(_SHORTEST_NAP_SECONDS, under_way / looks)
+
+
+class _Exchange(NamedTuple):
+    """An exchange that both sides have agreed to.
+
+    Attributes:
+      is_own: whether this side has proposed it.
+      steps: what is left of it; each ends where a swap must be waited for, and gives that.
+      swap: what it waits for; None before the first step.
+    """
+
+    is_own: bool
+    steps: Iterator[_Swap]
+    swap: _Swap | None = None
 
 
 class HandshakeStatistics(NamedTuple):
@@ -38,7 +89,8 @@ class HandshakeStatistics(NamedTuple):
       busy: own proposals that were turned down.
       sent_bytes: by swaps.
       reply_seconds: time from proposals to their answers.
-      swap_seconds: time inside swaps, peers' lateness included.
+      swap_seconds: time from the start of exchanges to their end, peers' lateness included; twice where
+        two are under way.
     """
 
     exchanges: int
@@ -51,14 +103,15 @@ class HandshakeStatistics(NamedTuple):
 class Handshake:
     """One worker's side of the protocol.
 
-    Threads: the communication thread only. Blocks: in a swap, which both sides have agreed to.
+    Threads: the communication thread only. Blocks: where the transport's swaps do, in those.
     """
 
-    def __init__(self, transport: Transport, exchange: Callable[[int, int], int]):
-        """Takes the transport, and exchange(peer, segment) -> bytes sent, which swaps and merges."""
+    def __init__(self, transport: Transport, port: Port):
+        """Takes what swaps vectors, and where they come from and go to."""
         self._transport = transport
-        self._exchange = exchange
-        self._open: Proposal | None = None
+        self._port = port
+        self._open: _Proposal | None = None
+        self._exchanges: dict[int, _Exchange] = {}  # by peer
         self._statistics = HandshakeStatistics(0, 0, 0, 0.0, 0.0)
 
     @property
@@ -66,14 +119,30 @@ class Handshake:
         """Whether an own proposal awaits its answer."""
         return self._open is not None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is proposed or under way."""
+        return self._open is None and not self._exchanges
+
+    @property
+    def may_propose(self) -> bool:
+        """Whether there is room for an own exchange."""
+        return self._open is None and not self._is_full(own=True)
+
+    @property
+    def peers(self) -> Collection[int]:
+        """Those with whom an exchange is under way, to whom nothing may be proposed."""
+        return self._exchanges.keys()
+
     def statistics(self) -> HandshakeStatistics:
         """A snapshot of the counts."""
         return self._statistics
 
-    def propose(self, peer: int, segments: tuple[int, ...]):
-        """Proposes an exchange; returns the pending send. None other may be open."""
-        assert self._open is None, f"proposal to {peer} while one is open: {self._open}"
-        self._open = Proposal(peer, segments, time.perf_counter())
+    def propose(self, peer: int, segments: tuple[int, ...]) -> Pending:
+        """Proposes an exchange; returns the pending send. There must be room for it."""
+        assert self.may_propose, f"proposal to {peer} while there is {self._open or self.peers}"
+        assert peer not in self.peers, f"proposal to {peer} in an exchange with it"
+        self._open = _Proposal(peer, segments, time.perf_counter())
         return self._transport.send(peer, Kind.PROPOSE, 0, np.array(segments, np.int64))
 
     def answered(self, message: Message) -> tuple[int, ...]:
@@ -83,37 +152,74 @@ class Handshake:
         if message.kind == Kind.BUSY:
             self._count(busy=1)
             return proposal.segments
-        self._swap(proposal.peer, proposal.segments)
+        self._begin(proposal.peer, proposal.segments, is_own=True)
         return ()
 
-    def proposed(self, message: Message):
+    def proposed(self, message: Message) -> Pending | None:
         """Takes PROPOSE; returns the pending reply, None if a crossed proposal needs none."""
+        self.advance()  # with what that peer has ended already, this side may not be through yet
+        peer = message.source
         segments = tuple(int(segment) for segment in message.body.view(np.int64))
-        if self._open is None:
-            reply = self._transport.send(message.source, Kind.ACCEPT, 0, _EMPTY)
-            self._swap(message.source, segments)
-            return reply
-        if self._open.peer != message.source:
-            return self._transport.send(message.source, Kind.BUSY, 0, _EMPTY)
-        own = self._closed().segments
-        self._swap(message.source, tuple(sorted({*own, *segments}, reverse=True)))
-        return None
+        if self._open is not None and self._open.peer == peer:
+            own = self._closed().segments
+            self._begin(peer, tuple(sorted({*own, *segments}, reverse=True)), is_own=True)
+            return None
+        waits = self._transport.swaps_block and self._open is not None
+        if waits or peer in self._exchanges or self._is_full(own=False):
+            return self._transport.send(peer, Kind.BUSY, 0, _EMPTY)
+        reply = self._transport.send(peer, Kind.ACCEPT, 0, _EMPTY)
+        self._begin(peer, segments, is_own=False)
+        return reply
 
-    def _closed(self) -> Proposal:
+    def advance(self) -> bool:
+        """Merges what has come, and starts what follows it; whether there was anything."""
+        before = self._statistics.exchanges
+        for peer, exchange in tuple(self._exchanges.items()):
+            swap = next(exchange.steps, None)
+            if swap is None:
+                del self._exchanges[peer]
+            else:
+                self._exchanges[peer] = exchange._replace(swap=swap)
+        return self._statistics.exchanges != before
+
+    def nap_seconds(self) -> float | None:
+        """When to look at the swaps under way again; 0 if `advance` has something to do, None without.
+
+        Asking costs little, and drives the swaps on.
+        """
+        swaps = [each.swap for each in self._exchanges.values() if each.swap is not None]
+        if any(each.swapping.done() for each in swaps):
+            return 0.0
+        return min((each.nap_seconds() for each in swaps), default=None)
+
+    def _is_full(self, *, own: bool) -> bool:
+        """Whether there is no room for another exchange, of its own or not."""
+        if self._transport.swaps_block:
+            return bool(self._exchanges)
+        return any(each.is_own == own for each in self._exchanges.values())
+
+    def _closed(self) -> _Proposal:
         proposal = self._open
         assert proposal is not None, "an answer without a proposal"
         self._open = None
         self._count(reply_seconds=time.perf_counter() - proposal.since_seconds)
         return proposal
 
-    def _swap(self, peer: int, segments: tuple[int, ...]) -> None:
+    def _begin(self, peer: int, segments: tuple[int, ...], *, is_own: bool) -> None:
+        self._exchanges[peer] = _Exchange(is_own, self._steps(peer, segments))
+        self.advance()
+
+    def _steps(self, peer: int, segments: tuple[int, ...]) -> Iterator[_Swap]:
         start = time.perf_counter()
-        sent_bytes = sum(self._exchange(peer, segment) for segment in segments)
-        self._count(
-            exchanges=len(segments),
-            sent_bytes=sent_bytes,
-            swap_seconds=time.perf_counter() - start,
-        )
+        for segment in segments:
+            sent = self._port.outgoing(segment)
+            since = time.perf_counter()
+            swapping = self._transport.swap(peer, segment, sent)
+            while not swapping.done():
+                yield _Swap(swapping, sent.nbytes, since)
+            self._port.incoming(segment, sent, swapping.received)
+            self._count(exchanges=1, sent_bytes=sent.nbytes)
+        self._count(swap_seconds=time.perf_counter() - start)
 
     def _count(self, **more: float) -> None:
         self._statistics = increased(self._statistics, **more)

@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from layup_jax.errors import PeerFailedError, TransportError
-from layup_jax.transport.base import Kind, Message, Pending, Summing
+from layup_jax.errors import PeerFailedError
+from layup_jax.transport.base import Kind, Message, Pending, Summing, Swapping
 from layup_jax.types import Array
 
 T = TypeVar("T")
-_SWAP_TIMEOUT_SECONDS = 60.0
 
 
 class _Flag:
@@ -56,6 +55,21 @@ class _Summing:
     def __init__(self, total: np.ndarray, flag: _Flag):
         self.total = total
         self.done = flag.done
+
+
+class _Swapping:
+    """A vector that the peer's next swap with this endpoint brings, as a `Swapping`."""
+
+    def __init__(self, segment: int, arrivals: queue.SimpleQueue[tuple[int, Array]]):
+        self._segment = segment
+        self._arrivals = arrivals
+        self.received: Array | None = None
+
+    def done(self) -> bool:
+        if self.received is None and not self._arrivals.empty():  # nobody else takes from it
+            theirs, self.received = self._arrivals.get()
+            assert theirs == self._segment, f"swapped segment {self._segment} for {theirs}"
+        return self.received is not None
 
 
 class _Hub:
@@ -112,6 +126,7 @@ class LocalTransport:
     """One endpoint of `local_transports`; see `Transport`."""
 
     data_plane = "threads"
+    swaps_block = False
 
     def __init__(self, hub: _Hub, rank: int):
         """Made by `local_transports`."""
@@ -142,18 +157,10 @@ class LocalTransport:
     def prepare(self, vector: Array) -> None:
         """Nothing to compile."""
 
-    def swap(self, peer: int, segment: int, vector: Array) -> Array:
+    def swap(self, peer: int, segment: int, vector: Array) -> Swapping:
         """Hands over the (immutable) vector itself."""
         self._hub.swaps[peer][self.rank].put((segment, vector))
-        try:
-            theirs, received = self._hub.swaps[self.rank][peer].get(timeout=_SWAP_TIMEOUT_SECONDS)
-        except queue.Empty:
-            raise TransportError(
-                f"worker {peer} agreed to exchange segment {segment} with worker {self.rank} but "
-                f"did not within {_SWAP_TIMEOUT_SECONDS:.0f} s; look for its error above"
-            ) from None
-        assert theirs == segment, f"swapped segment {segment} for {theirs}"
-        return received
+        return _Swapping(segment, self._hub.swaps[self.rank][peer])
 
     def prepare_sum(self, vector: Array) -> None:
         """Nothing to compile."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from layup_jax.errors import TransportError
-from layup_jax.transport.base import Kind, Message, Pending, Summing
+from layup_jax.transport.base import Kind, Message, Pending, Summing, Swapping
 from layup_jax.transport.library import MPI
 from layup_jax.types import Array
 
@@ -72,6 +72,21 @@ class _Summing(_Operation):
         self.total = total
 
 
+class _Swapping:
+    """A vector on its way out and another on its way in, as a `Swapping`."""
+
+    def __init__(self, communicator: MPI.Intracomm, peer: int, tag: int, mine: np.ndarray):
+        self.received = np.empty_like(mine)
+        self._mine = mine  # must outlive the operations
+        self._requests = [
+            communicator.Irecv(self.received, source=peer, tag=tag),
+            communicator.Isend(mine, dest=peer, tag=tag),
+        ]
+
+    def done(self) -> bool:
+        return MPI.Request.Testall(self._requests)
+
+
 class _Receipt(_Operation):
     """A message on its way in; complete once `done`."""
 
@@ -94,9 +109,10 @@ class _Barrier(_Operation):
 
 
 class HostPlane:
-    """Exchanges and sums through host memory with non-blocking mpi4py calls, waited for with back-off."""
+    """Exchanges and sums through host memory with non-blocking mpi4py calls."""
 
     name = "host"
+    swaps_block = False
 
     def __init__(self, communicator: MPI.Intracomm):
         """Takes a communicator that nobody else uses."""
@@ -105,17 +121,9 @@ class HostPlane:
     def prepare(self, vector: Array) -> None:
         """Nothing to compile."""
 
-    def swap(self, peer: int, segment: int, vector: Array) -> np.ndarray:
+    def swap(self, peer: int, segment: int, vector: Array) -> Swapping:
         """See `Transport.swap`; the vector leaves as a zero-copy view where its device allows."""
-        mine = np.asarray(vector)
-        theirs = np.empty_like(mine)
-        requests = [
-            self._communicator.Irecv(theirs, source=peer, tag=segment),
-            self._communicator.Isend(mine, dest=peer, tag=segment),
-        ]
-        while not MPI.Request.Testall(requests):
-            time.sleep(_SLEEP_SECONDS)
-        return theirs
+        return _Swapping(self._communicator, peer, segment, np.asarray(vector))
 
     def prepare_sum(self, vector: Array) -> None:
         """Nothing to compile."""
@@ -162,6 +170,7 @@ class MpiTransport:
         self.rank = self._messages.Get_rank()
         self.size = self._messages.Get_size()
         self.data_plane = self._plane.name
+        self.swaps_block = self._plane.swaps_block
 
     def send(self, peer: int, kind: Kind, segment: int, body: np.ndarray) -> Pending:
         """A synchronous-mode send: it completes only when the peer has matched it."""
@@ -198,7 +207,7 @@ class MpiTransport:
         """By the data plane."""
         self._plane.prepare(vector)
 
-    def swap(self, peer: int, segment: int, vector: Array) -> Array | np.ndarray:
+    def swap(self, peer: int, segment: int, vector: Array) -> Swapping:
         """By the data plane."""
         return self._plane.swap(peer, segment, vector)
 

@@ -15,6 +15,16 @@ from layup_jax.types import Array
 _PREPARED_PEERS = 8
 
 
+class _Swapped:
+    """A swap that is over, as a `Swapping`."""
+
+    def __init__(self, received: Array):
+        self.received = received
+
+    def done(self) -> bool:
+        return True
+
+
 class _Summing:
     """Waits for everybody without blocking, then sums; see `Summing`."""
 
@@ -36,6 +46,7 @@ class Mpi4jaxPlane:
     """
 
     name = "mpi4jax"
+    swaps_block = True
 
     def __init__(self, communicator: MPI.Intracomm):
         """Takes a communicator that nobody else uses."""
@@ -50,10 +61,10 @@ class Mpi4jaxPlane:
             if peer != self._communicator.Get_rank():
                 self._swap_with(peer, vector)
 
-    def swap(self, peer: int, segment: int, vector: Array) -> Array:
+    def swap(self, peer: int, segment: int, vector: Array) -> _Swapped:
         """See `Transport.swap`."""
         del segment  # in order: both sides go through the same list of segments
-        return self._swap_with(peer, vector)(vector).block_until_ready()
+        return _Swapped(self._swap_with(peer, vector)(vector).block_until_ready())
 
     def prepare_sum(self, vector: Array) -> None:
         """Compiles for this shape."""

@@ -19,15 +19,12 @@ class Looks:
         self._now += 1
         return self._now
 
-    def sleep(self, seconds):
-        self._now += seconds
-
 
 def _delayed(transport):
     latency = Pauses(5.0, "exponential", draws=Draws(0, transport.rank))
     clock = Looks()
     link = Link(latency, bytes_per_second=1e5)
-    return DelayedTransport(transport, link, now=clock.now, sleep=clock.sleep)
+    return DelayedTransport(transport, link, now=clock.now)
 
 
 @pytest.mark.parametrize("all_are_slow", [True, False])

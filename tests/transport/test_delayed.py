@@ -9,7 +9,6 @@ from layup_jax.artificial import configured_transport
 from layup_jax.config import validated
 from layup_jax.draws import Draws
 from layup_jax.pauses import Pauses
-from layup_jax.testing.endpoints import next_message
 from layup_jax.transport.base import Kind
 from layup_jax.transport.delayed import DelayedTransport, Link
 from layup_jax.transport.local import local_transports, run_threads
@@ -18,18 +17,13 @@ EVERY_SECOND = Pauses(1.0, "every", 2)  # 0 s, 1 s, 0 s, ...
 
 
 class Time:
-    """A clock that sleeping moves, a little less far than asked, and nothing else."""
+    """A clock that goes on when told to."""
 
     def __init__(self):
         self.seconds = 0.0
-        self.slept = 0.0
 
     def now(self):
         return self.seconds
-
-    def sleep(self, seconds):
-        self.slept += seconds
-        self.seconds += max(seconds - 0.01, 0.001)
 
 
 def _pair(latency=EVERY_SECOND, bytes_per_second=np.inf):
@@ -37,7 +31,7 @@ def _pair(latency=EVERY_SECOND, bytes_per_second=np.inf):
     first, second = local_transports(2)
     time = Time()
     link = Link(latency, bytes_per_second)
-    return DelayedTransport(first, link, now=time.now, sleep=time.sleep), second, time
+    return DelayedTransport(first, link, now=time.now), second, time
 
 
 def _sent(transport, *numbers, peer=1, size=0):
@@ -109,21 +103,22 @@ def test_a_sum_starts_when_what_a_ring_sends_would_be_there():
     np.testing.assert_array_equal(mine.total, 3 * vector)
 
 
-def test_an_exchange_waits_for_its_vector_and_for_the_answer_before_it():
-    """Else the peer would never learn that it was accepted."""
+def test_an_exchange_starts_when_its_vector_would_be_there():
+    """And never before the answer that makes the peer come."""
     slow, peer, time = _pair(Pauses(1.0), bytes_per_second=4.0)
-
-    def work(transport):
-        if transport is peer:
-            assert next_message(peer).kind == Kind.ACCEPT
-            return peer.swap(0, 0, jnp.ones(2))
-        slow.send(1, Kind.ACCEPT, 0, np.zeros(0, np.uint8))
-        return slow.swap(1, 0, jnp.zeros(2))
-
-    received = run_threads([slow, peer], work, lambda: None)
-    assert [each.tolist() for each in received] == [[1.0, 1.0], [0.0, 0.0]]
-    assert time.seconds >= 3.0  # 8 bytes and the latency
-    assert time.slept < 3.1
+    slow.send(1, Kind.ACCEPT, 0, np.zeros(0, np.uint8))  # there after 1 s
+    mine, theirs = slow.swap(1, 0, jnp.zeros(2)), peer.swap(0, 0, jnp.ones(2))  # after 2 s and 1 s
+    assert mine.done() == theirs.done() == False  # noqa: E712
+    assert peer.poll() is None
+    time.seconds = 2.9
+    assert not mine.done()
+    assert peer.poll().kind == Kind.ACCEPT
+    assert not theirs.done()
+    time.seconds = 3.0
+    assert mine.done()
+    assert theirs.done()
+    np.testing.assert_array_equal(mine.received, np.ones(2))
+    np.testing.assert_array_equal(theirs.received, np.zeros(2))
 
 
 @pytest.mark.usefixtures("double")
