@@ -7,6 +7,7 @@ A claim whose experiment has no results yet is said to be not measured.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 from collections.abc import Callable, Mapping
@@ -283,6 +284,7 @@ def _row(claim: Claim, folder: Path) -> list[str]:
 
 def main() -> int:
     """Writes the page; the exit status."""
+    argparse.ArgumentParser("experiments.claims", description=__doc__).parse_args()
     header = ("paper", "claim", "measured here", "experiment", "hardware", "agrees", "to know")
     try:
         fill(_PAGE, markdown(header, rows(_ROOT / "experiments")))

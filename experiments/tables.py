@@ -7,6 +7,7 @@ python -m experiments.tables test OUTPUT                   # what `make test` pr
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import sys
@@ -90,18 +91,22 @@ def printed_by_tests(path: Path) -> str:
     return "\n".join(line for line in block if not _DETAIL.match(line))
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Fills one part of the README; the exit status."""
+    parser = argparse.ArgumentParser("experiments.tables", description=__doc__)
+    parser.add_argument("part", nargs="?", choices=("demo", "test"), help="default: the tables")
+    parser.add_argument("output", nargs="?", type=Path, help="what that command printed")
+    options = parser.parse_args()
+    if (options.part is None) != (options.output is None):
+        parser.error(f"{options.part} needs the file of what make {options.part} printed")
     try:
-        if not arguments:
+        if options.part is None:
             fill(_README, tables())
-        elif len(arguments) == 2 and arguments[0] == "demo":
-            fill(_README, printed(Path(arguments[1])), name="demo")
-            shutil.copy(_ROOT / "runs" / "demo" / "figure.png", _ROOT / "docs" / "demo.png")
-        elif len(arguments) == 2 and arguments[0] == "test":
-            fill(_README, printed_by_tests(Path(arguments[1])), name="test")
+        elif options.part == "test":
+            fill(_README, printed_by_tests(options.output), name="test")
         else:
-            raise LayupError(f"expected nothing, 'demo FILE' or 'test FILE', got {arguments}")
+            fill(_README, printed(options.output), name="demo")
+            shutil.copy(_ROOT / "runs" / "demo" / "figure.png", _ROOT / "docs" / "demo.png")
     except (LayupError, OSError) as error:
         sys.stderr.write(f"experiments.tables: {error}\n")
         return 2
@@ -109,4 +114,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

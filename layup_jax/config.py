@@ -216,7 +216,7 @@ class EvaluationConfig:
       model: mean | own; what is evaluated while training: the mean model of all workers too, which takes
         a sum of all parameters over the network and is known once the slowest worker has got there; or
         each worker's own alone, which sends nothing. At the end it is both.
-      target: test accuracy of the evaluated model, in [0, 1]; None: no time is of interest. Of workers'
+      target: test accuracy of the evaluated model, in (0, 1]; None: no time is of interest. Of workers'
         own models the time is that by which half of the workers had reached it.
     """
 

@@ -102,6 +102,7 @@ _AT_LEAST = {
     "data.memory_limit_mb": 0,
 }
 _ONE_WAY = ("d_psgd", "gosgd", "osgp", "sgp")
+_MOST_SEED = 2**63 - 1  # that a jax key takes
 _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (
         "positive",
@@ -116,6 +117,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             "strategy.outer_clip",
         ),
     ),
+    ("at most 2**63 - 1", lambda value: value <= _MOST_SEED, ("seed",)),
     (
         "in (0, 1]",
         lambda value: 0 < value <= 1,

@@ -7,6 +7,7 @@ run.summary.test_accuracy, run.model
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import threading
 import warnings
@@ -28,7 +29,7 @@ from layup_jax.engine.recording import Recorded
 from layup_jax.engine.sharding import ONE_DEVICE, LocalMesh, local_meshes
 from layup_jax.engine.wire import WireOptions
 from layup_jax.epochs import for_workers
-from layup_jax.errors import ConfigError, PeerFailedError
+from layup_jax.errors import ConfigError, DataError, PeerFailedError
 from layup_jax.host import local_place
 from layup_jax.metrics.records import RunSummary
 from layup_jax.metrics.sink import Sink
@@ -282,13 +283,33 @@ def loader_of(
       ConfigError: data of another kind.
     """
     if callable(data):
-        return data, None
+        return functools.partial(_own_batches, data), None
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise ConfigError(
             "data must be (inputs, labels), or a function of rank and number of workers, got "
             f"{type(data).__name__}; pass two arrays"
         )
     return _array_loader(data, config), len(data[1])
+
+
+def _own_batches(
+    make: Callable[[int, int], Iterator[Batch]], rank: int, workers: int
+) -> Iterator[Batch]:
+    """What a function of the user's own yields, which must not end."""
+    batches = make(rank, workers)
+    if not isinstance(batches, Iterator):
+        raise ConfigError(
+            f"data as a function must return an iterator of batches, got {type(batches).__name__}; "
+            "yield them"
+        )
+    count = 0
+    for batch in batches:
+        yield batch
+        count += 1
+    raise DataError(
+        f"the batches of a data function must not end, got {count} for worker {rank}; begin again "
+        "after the last one"
+    )
 
 
 def _array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:

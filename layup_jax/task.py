@@ -20,7 +20,8 @@ class Task(NamedTuple):
     Attributes:
       model: the layers.
       loss: (outputs of the last layer, batch) -> scalar.
-      optimizer: any optax transformation; applied to each segment by itself.
+      optimizer: any optax transformation that needs no more than gradients and parameters; applied to
+        each segment by itself.
       test: record with `inputs` and `labels` to evaluate on; None evaluates nothing.
       metric: (outputs, batch) -> scalar mean over samples, higher is better.
       learning_rate: of the optimizer, for algorithms that have to know it (slowmo, if it changes).
@@ -43,8 +44,13 @@ def check_task(task: Task, batch: PyTree) -> None:
 
     Raises:
       ModelError: see `check_model`.
-      ConfigError: `test` is no such record.
+      ConfigError: the batch or `test` is no such record.
     """
+    if not hasattr(batch, "inputs"):
+        raise ConfigError(
+            f"a batch must be a record with inputs, got {type(batch).__name__}; yield "
+            "layup_jax.Batch(inputs, labels)"
+        )
     check_model(task.model, task.loss, batch)
     if task.test is not None and not hasattr(task.test, "inputs"):
         raise ConfigError(

@@ -192,6 +192,11 @@ def run_mpi(
       LayupError: the task or the configuration cannot be run, or the run failed; PeerFailedError on
         workers that stopped because of another one.
     """
+    if not callable(task):
+        raise ConfigError(
+            f"run_mpi's task must be a function that makes the Task, got {type(task).__name__}; pass "
+            "lambda: Task(...)"
+        )
     run_config = config_of_task(config)
     supply = Supply(task, *loader_of(data, run_config))
     return train_under_mpi(run_config, overwrite=overwrite, supply=supply)

@@ -33,7 +33,7 @@ from layup_jax.engine.evaluate import Model
 from layup_jax.engine.merger import Merger
 from layup_jax.engine.port import Port
 from layup_jax.engine.recording import Recorded, Recording, digest
-from layup_jax.errors import PeerFailedError, TransportError
+from layup_jax.errors import ConfigError, PeerFailedError, TransportError
 from layup_jax.evaluations import Evaluations, Measured
 from layup_jax.hardware import Hardware, own_hardware
 from layup_jax.host import allowed_cores, jax_platform
@@ -282,6 +282,11 @@ class Worker:
                 self._merger.ask(request, event.step)
             elif isinstance(request, Push | Exchange):
                 self._outbox.put(request)
+            else:
+                raise ConfigError(
+                    "a strategy's requests must be a tuple of Push, Exchange, AllReduce or "
+                    f"NeighbourGather, got {request!r} in it; return such a tuple"
+                )
 
     def _require_peers(self) -> None:
         """Raises what the communication thread has learned, if anything went wrong."""

@@ -14,6 +14,7 @@ if [[ ${1:-} == --dry-run ]]; then dry_run=yes; shift; fi
 # "unknown:unknown:10.164.0.5,unknown:unknown:10.164.0.6"
 hosts=${HOSTS:-$(curl -sf --max-time 5 -H Metadata-Flavor:Google "$metadata" | sed 's/[^,]*://g' || true)}
 [[ -n $hosts ]] || fail "the slice must name its hosts, got no answer; set HOSTS=ADDRESS,ADDRESS"
+[[ $hosts =~ ^[^,[:space:]]+(,[^,[:space:]]+)*$ ]] || fail "hosts must be ADDRESS,ADDRESS, got '$hosts'; correct HOSTS"
 chips=${CHIPS:-$(find /dev -maxdepth 2 \( -path '/dev/accel[0-9]*' -o -path '/dev/vfio/[0-9]*' \) | wc -l)}
 case $chips in
   1) bounds=1,1,1 ;;

@@ -81,6 +81,7 @@ def test_the_last_override_wins():
         ("new.key", "x", "unknown key config.new"),
         ("batch_size", "abc", "config.batch_size must be int, got 'abc' of type str"),
         ("batch_size", "1.5", "config.batch_size must be int, got '1.5'"),
+        ("seed", "9" * 20, "config.seed must be at most 2**63 - 1, got 99999999999999999999"),
         ("batch_size", "0", "config.batch_size must be at least 1, got 0"),
         ("prefetch", "-1", "config.prefetch must be at least 0, got -1"),
         ("data.mixup", "-0.2", "config.data.mixup must be at least 0, got -0.2"),

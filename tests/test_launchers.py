@@ -87,3 +87,7 @@ def test_each_tpu_host_is_a_system_of_its_own():
     wrong = _run("tpu_vm.sh", HOSTS="a", CHIPS="3")
     assert wrong.returncode == 2
     assert "a host must have 1, 4 or 8 chips, found 3" in wrong.stderr
+    for hosts in (",", "a, b", "a b"):
+        wrong = _run("tpu_vm.sh", HOSTS=hosts, CHIPS="4")
+        assert wrong.returncode == 2
+        assert f"hosts must be ADDRESS,ADDRESS, got '{hosts}'; correct HOSTS" in wrong.stderr

@@ -14,7 +14,9 @@ import layup_jax
 from layup_jax.config import validated
 from layup_jax.errors import ConfigError, DataError, ModelError, NonFiniteError, PeerFailedError
 from layup_jax.run import choose_partition, prepare, run_local, train
+from layup_jax.strategies import Local
 from layup_jax.transport.local import local_transports, run_threads
+from layup_jax.types import AllReduce
 
 
 def _with_nan(bad_rank, bad_turn):
@@ -233,6 +235,57 @@ def test_test_labels_that_are_no_class_are_refused_before_training(shift):
 def test_data_of_another_kind_is_refused_under_mpi_too():
     with pytest.raises(ConfigError, match=r"data must be \(inputs, labels\), or .* got dict"):
         layup_jax.run_mpi(make_task, {"x": 1, "y": 2}, config=make_config())
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "sentence"),
+    [
+        (
+            lambda *_: [1, 2],
+            ConfigError,
+            "must return an iterator of batches, got list; yield them",
+        ),
+        (
+            lambda *_: iter([(1, 2)]),
+            ConfigError,
+            r"a batch must be a record with .* got tuple; yield",
+        ),
+        (
+            lambda rank, workers: itertools.islice(endless_batches(rank, workers), 3),
+            DataError,
+            "must not end, got 3 for worker 0; begin again after the last one",
+        ),
+    ],
+)
+def test_a_data_function_of_another_kind_is_refused(data, error, sentence):
+    with pytest.raises(error, match=sentence):
+        run_local(make_task(), data, num_workers=1, config=make_config())
+
+
+def test_requests_that_are_none_are_refused():
+    """Not passed over, as the fields of a record that is no tuple of records were."""
+
+    class AsksForOne(Local):
+        asks = AllReduce
+
+        def requests(self, event, draws):
+            return AllReduce(event.segment)
+
+    with pytest.raises(
+        ConfigError, match=r"requests must be a tuple of Push, .* got 0 in it; return"
+    ):
+        run_local(
+            make_task(),
+            endless_batches,
+            num_workers=1,
+            config=make_config(partition="model"),
+            strategy=lambda optimizer, workers: AsksForOne(optimizer),
+        )
+
+
+def test_a_task_in_place_of_a_function_is_refused_under_mpi():
+    with pytest.raises(ConfigError, match="must be a function that makes the Task, got Task; pass"):
+        layup_jax.run_mpi(make_task(), make_arrays(), config=make_config())
 
 
 def test_an_optimizer_that_is_none_is_refused():

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import nnx
 
+from layup_jax.models.dropout import dropout_layer
 from layup_jax.models.initializers import HE_NORMAL, LECUN_NORMAL
 from layup_jax.models.layers import LayeredModel
+from layup_jax.models.options import check_sizes
 from layup_jax.types import Array
 
 
@@ -38,7 +40,7 @@ class Classifier(nnx.Module):
 
     def __init__(self, num_inputs: int, num_classes: int, *, dropout: float, rngs: nnx.Rngs):
         """Sizes are numbers of features; `dropout` is the rate, 0 for none."""
-        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
+        self.dropout = dropout_layer(dropout, rngs)
         self.linear = nnx.Linear(num_inputs, num_classes, kernel_init=LECUN_NORMAL, rngs=rngs)
 
     def __call__(self, inputs: Array) -> Array:
@@ -72,6 +74,7 @@ def conv(
     Returns:
       A model from (batch, height, width, channels) float images to (batch, num_classes) logits.
     """
+    check_sizes("a convolutional network", channels=min(channels, default=0))
     rngs = nnx.Rngs(seed)
     sizes = [image_shape[-1], *channels]
     blocks = [

@@ -17,6 +17,7 @@ from flax import nnx
 
 from layup_jax.errors import ConfigError
 from layup_jax.models.attention import self_attention
+from layup_jax.models.dropout import dropout_layer
 from layup_jax.models.layers import LayeredModel
 from layup_jax.models.linear import Linear, by_rows, kept
 from layup_jax.models.options import check_choice, check_sizes, length_of
@@ -47,10 +48,6 @@ def _normal(stddev: float) -> nnx.Initializer:
     return nnx.initializers.normal(stddev)
 
 
-def _dropout(rate: float, rngs: nnx.Rngs) -> nnx.Dropout | None:
-    return nnx.Dropout(rate, rngs=rngs) if rate else None
-
-
 class Embedding(nnx.Module):
     """Sum of what is learned for each token and for each position."""
 
@@ -61,7 +58,7 @@ class Embedding(nnx.Module):
         normal = _normal(_STDDEV)
         self.tokens = nnx.Embed(vocabulary, width, embedding_init=normal, rngs=rngs)
         self.positions = nnx.Embed(context, width, embedding_init=normal, rngs=rngs)
-        self.dropout = _dropout(dropout, rngs)
+        self.dropout = dropout_layer(dropout, rngs)
 
     def __call__(self, tokens: Array) -> Array:
         """Int (batch, length) -> (batch, length, width); length at most the context."""
@@ -79,7 +76,7 @@ class Attention(nnx.Module):
         self.heads = size.heads
         self.inputs = Linear(width, 3 * width, kernel_init=_normal(_STDDEV), rngs=rngs)
         self.outputs = Linear(width, width, kernel_init=_residual_init(size), rngs=rngs)
-        self.dropout = _dropout(dropout, rngs)
+        self.dropout = dropout_layer(dropout, rngs)
 
     def __call__(self, inputs: Array) -> Array:
         """(batch, length, width) -> the same."""
@@ -96,7 +93,7 @@ class Perceptron(nnx.Module):
         width = size.width
         self.inputs = Linear(width, 4 * width, kernel_init=_normal(_STDDEV), rngs=rngs)
         self.outputs = Linear(4 * width, width, kernel_init=_residual_init(size), rngs=rngs)
-        self.dropout = _dropout(dropout, rngs)
+        self.dropout = dropout_layer(dropout, rngs)
 
     def __call__(self, inputs: Array) -> Array:
         """(batch, length, width) -> the same."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from flax import nnx
 
+from layup_jax.models.dropout import dropout_layer
 from layup_jax.models.initializers import HE_NORMAL, LECUN_NORMAL
 from layup_jax.models.layers import LayeredModel
 from layup_jax.types import Array
@@ -19,7 +20,7 @@ class Dense(nnx.Module):
     def __init__(self, num_inputs: int, num_outputs: int, *, dropout: float, rngs: nnx.Rngs):
         """Sizes are numbers of features; `dropout` is the rate, 0 for none."""
         self.linear = nnx.Linear(num_inputs, num_outputs, kernel_init=HE_NORMAL, rngs=rngs)
-        self.dropout = nnx.Dropout(dropout, rngs=rngs) if dropout else None
+        self.dropout = dropout_layer(dropout, rngs)
 
     def __call__(self, inputs: Array) -> Array:
         """(batch, ...) -> (batch, outputs)."""

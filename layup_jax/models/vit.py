@@ -15,6 +15,7 @@ from flax import nnx
 
 from layup_jax.errors import ConfigError
 from layup_jax.models.attention import self_attention
+from layup_jax.models.dropout import dropout_layer
 from layup_jax.models.initializers import LECUN_NORMAL, SMALL_NORMAL
 from layup_jax.models.layers import LayeredModel
 from layup_jax.models.linear import Linear, kept
@@ -24,10 +25,6 @@ from layup_jax.types import Array
 
 def _linear(num_inputs: int, num_outputs: int, rngs: nnx.Rngs) -> Linear:
     return Linear(num_inputs, num_outputs, kernel_init=LECUN_NORMAL, rngs=rngs)
-
-
-def _dropout(rate: float, rngs: nnx.Rngs) -> nnx.Dropout | None:
-    return nnx.Dropout(rate, rngs=rngs) if rate else None
 
 
 class PatchEmbedding(nnx.Module):
@@ -49,7 +46,7 @@ class PatchEmbedding(nnx.Module):
         self.linear = _linear(patch * patch * channels, width, rngs)
         self.token = nnx.Param(jnp.zeros((1, 1, width)))
         self.positions = nnx.Param(SMALL_NORMAL(rngs.params(), (1, 1 + num_patches, width)))
-        self.dropout = _dropout(dropout, rngs)
+        self.dropout = dropout_layer(dropout, rngs)
 
     def __call__(self, images: Array) -> Array:
         """(batch, height, width, channels) -> (batch, 1 + patches, features), row by row."""
@@ -94,7 +91,7 @@ class EncoderBlock(nnx.Module):
         self.norm2 = nnx.LayerNorm(width, rngs=rngs)
         self.linear1 = _linear(width, 4 * width, rngs)
         self.linear2 = _linear(4 * width, width, rngs)
-        self.dropout = _dropout(dropout, rngs)
+        self.dropout = dropout_layer(dropout, rngs)
 
     def __call__(self, tokens: Array) -> Array:
         """(batch, tokens, features) -> the same shape."""

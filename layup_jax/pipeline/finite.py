@@ -33,10 +33,8 @@ def require_finite(loss: Array, step: int, engine: Engine, values: Sequence[PyTr
         return
     broken = [index for index, tree in enumerate(values) if not all_finite(tree)]
     first = broken[0] if broken else len(engine) - 1
-    remedy = "look at that step's inputs and labels"
-    if step > 0:
-        remedy = f"lower the learning rate, clip gradients, or {remedy}"
     raise NonFiniteError(
         f"the loss must be finite, got {float(loss)} at step {step}, first "
-        f"non-finite in segment {first} ({engine.segments[first].name}); {remedy}"
+        f"non-finite in segment {first} ({engine.segments[first].name}); lower the learning rate, "
+        "clip gradients, or look at that step's inputs and labels"
     )

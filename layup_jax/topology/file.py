@@ -40,6 +40,8 @@ def read_graph(path: str | Path) -> Graph:
         raise ConfigError(
             f"the topology file {path} must be readable as {path.suffix[1:]}, got '{error}'; mend it"
         ) from error
+    if not graph:
+        raise ConfigError(f"the topology file {path} must have edges, got none; mend it")
     if set(graph.nodes) != set(range(len(graph))):
         raise ConfigError(
             f"the topology file {path} must name its nodes 0 to {len(graph) - 1}, got "

@@ -25,7 +25,7 @@ from layup_jax.types import Array
 
 _EMPTY = np.empty(0, np.uint8)
 _SHORTEST_NAP_SECONDS = 0.0002
-_MOVED_BYTES = 1 << 18  # a little less than Open MPI sends by TCP between two calls
+_MOVED_BYTES = 1 << 18  # between two looks: by TCP Open MPI has three parts of 2**17 bytes under way
 _NAPS = 16  # in the time that a swap has been under way
 
 
@@ -59,8 +59,8 @@ class _Swap(NamedTuple):
     def nap_seconds(self) -> float:
         """For how long nobody needs to look, at least the shortest nap.
 
-        MPI moves so many bytes each time that it is asked. Had the network been so fast that this is too
-        little, the swap would be done by now.
+        Naps may make MPI wait for its turn. Were the network so fast that this slowed the swap down, it
+        would be done by now.
         """
         under_way = time.perf_counter() - self.since_seconds
         looks = max(_NAPS, self.num_bytes / _MOVED_BYTES)

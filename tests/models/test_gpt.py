@@ -122,6 +122,7 @@ def test_logits_are_those_of_a_plain_computation(small):
         ({"depth": 0}, "depth of a GPT must be at least 1, got 0; raise it"),
         ({"heads": 0}, "heads of a GPT must be at least 1, got 0; raise it"),
         ({"width": 10, "heads": 3}, "divides its width, got 3 heads and width 10; change one"),
+        ({"dropout": 1.0}, r"the dropout of a model must be in \[0, 1\), got 1.0; change it"),
     ],
 )
 def test_impossible_sizes_are_refused(options, sentence):

@@ -64,7 +64,7 @@ def test_a_graph_from_a_file(tmp_path, suffix, write):
         ("graph.edgelist", "0 one", "readable as edgelist"),
         ("graph.graphml", "<", "readable as graphml"),
         ("graph.edgelist", "1 2", "name its nodes 0 to 1, got 1, 2"),
-        ("graph.edgelist", "", "at least 1 worker"),
+        ("graph.edgelist", "", "must have edges, got none"),
         ("graph.edgelist", "0 1\n2 3", "no way from 0 to 2"),
     ],
 )
