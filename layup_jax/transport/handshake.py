@@ -25,7 +25,7 @@ from layup_jax.types import Array
 
 _EMPTY = np.empty(0, np.uint8)
 _SHORTEST_NAP_SECONDS = 0.0002
-_MOVED_BYTES = 1 << 18  # between two looks: by TCP Open MPI has three parts of 2**17 bytes under way
+_MOVED_BYTES = 1 << 18  # between looks; by TCP Open MPI has three parts of 2**17 under way
 _NAPS = 16  # in the time that a swap has been under way
 
 
