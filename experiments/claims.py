@@ -284,7 +284,7 @@ def _row(claim: Claim, folder: Path) -> list[str]:
 
 def main() -> int:
     """Writes the page; the exit status."""
-    argparse.ArgumentParser("experiments.claims", description=__doc__).parse_args()
+    argparse.ArgumentParser("experiments.claims", description=__doc__.splitlines()[0]).parse_args()
     header = ("paper", "claim", "measured here", "experiment", "hardware", "agrees", "to know")
     try:
         fill(_PAGE, markdown(header, rows(_ROOT / "experiments")))

@@ -93,7 +93,7 @@ def printed_by_tests(path: Path) -> str:
 
 def main() -> int:
     """Fills one part of the README; the exit status."""
-    parser = argparse.ArgumentParser("experiments.tables", description=__doc__)
+    parser = argparse.ArgumentParser("experiments.tables", description=__doc__.splitlines()[0])
     parser.add_argument("part", nargs="?", choices=("demo", "test"), help="default: the tables")
     parser.add_argument("output", nargs="?", type=Path, help="what that command printed")
     options = parser.parse_args()
