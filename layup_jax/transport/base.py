@@ -92,7 +92,7 @@ class Transport(Protocol):
       rank: of this worker, from 0.
       size: number of workers.
       data_plane: name of what moves the vectors of an exchange.
-      swaps_block: whether `swap` comes back only when it is done, so that there can be one at a time.
+      swaps_block: whether a swap, once it starts, blocks until it is done; there is then one at a time.
     """
 
     rank: int
