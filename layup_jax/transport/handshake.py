@@ -5,8 +5,8 @@
                                      B proposed to A:   both swap the union of their segments
 
 No coordinator and no bipartite graph are needed. A worker takes part in two exchanges at a time, one
-that it has proposed and one that it has accepted, with different peers: while it waits for an answer, or
-for a slow link, it turns nobody down. As nothing blocks, nobody can wait in a circle.
+that it has proposed and one that it has accepted, with different peers: one that waits for an answer, or
+for a slow link, still accepts. As nothing blocks, nobody can wait in a circle.
 
 Where swaps block, it takes part in one, and turns everybody down while its own proposal is open. So only
 a worker that waits for nothing ever enters a swap first.
