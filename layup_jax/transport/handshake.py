@@ -89,8 +89,7 @@ class HandshakeStatistics(NamedTuple):
       busy: own proposals that were turned down.
       sent_bytes: by swaps.
       reply_seconds: time from proposals to their answers.
-      swap_seconds: time from the start of exchanges to their end, peers' lateness included; twice where
-        two are under way.
+      swap_seconds: time with an exchange under way, one or two, peers' lateness included.
     """
 
     exchanges: int
@@ -112,6 +111,7 @@ class Handshake:
         self._port = port
         self._open: _Proposal | None = None
         self._exchanges: dict[int, _Exchange] = {}  # by peer
+        self._counted_at = 0.0  # up to when swap_seconds are counted, while there are exchanges
         self._statistics = HandshakeStatistics(0, 0, 0, 0.0, 0.0)
 
     @property
@@ -173,6 +173,8 @@ class Handshake:
 
     def advance(self) -> bool:
         """Merges what has come, and starts what follows it; whether there was anything."""
+        if not self._exchanges:
+            return False
         before = self._statistics.exchanges
         for peer, exchange in tuple(self._exchanges.items()):
             swap = next(exchange.steps, None)
@@ -180,6 +182,9 @@ class Handshake:
                 del self._exchanges[peer]
             else:
                 self._exchanges[peer] = exchange._replace(swap=swap)
+        now = time.perf_counter()
+        self._count(swap_seconds=now - self._counted_at)
+        self._counted_at = now
         return self._statistics.exchanges != before
 
     def nap_seconds(self) -> float | None:
@@ -206,11 +211,12 @@ class Handshake:
         return proposal
 
     def _begin(self, peer: int, segments: tuple[int, ...], *, is_own: bool) -> None:
+        if not self._exchanges:
+            self._counted_at = time.perf_counter()
         self._exchanges[peer] = _Exchange(is_own, self._steps(peer, segments))
         self.advance()
 
     def _steps(self, peer: int, segments: tuple[int, ...]) -> Iterator[_Swap]:
-        start = time.perf_counter()
         for segment in segments:
             sent = self._port.outgoing(segment)
             since = time.perf_counter()
@@ -219,7 +225,6 @@ class Handshake:
                 yield _Swap(swapping, sent.nbytes, since)
             self._port.incoming(segment, sent, swapping.received)
             self._count(exchanges=1, sent_bytes=sent.nbytes)
-        self._count(swap_seconds=time.perf_counter() - start)
 
     def _count(self, **more: float) -> None:
         self._statistics = increased(self._statistics, **more)

@@ -19,7 +19,7 @@ from layup_jax.transport.library import MPI
 from layup_jax.types import Array
 
 _KIND_SHIFT = 4  # a tag is (segment << 4) + kind; MPI guarantees tags up to 32767
-_SLEEP_SECONDS = 0.0002
+_SLEEP_SECONDS = 0.002
 _LEVELS = {
     MPI.THREAD_SINGLE: "MPI_THREAD_SINGLE",
     MPI.THREAD_FUNNELED: "MPI_THREAD_FUNNELED",
@@ -231,7 +231,7 @@ class MpiTransport:
         """All values everywhere; waits with back-off, for workers may be minutes apart."""
         arrived = _Operation(self._barriers.Ibarrier())
         while not arrived.done():
-            time.sleep(10 * _SLEEP_SECONDS)
+            time.sleep(_SLEEP_SECONDS)
         return self._barriers.allgather(value)
 
     def close(self) -> None:

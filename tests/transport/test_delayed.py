@@ -108,7 +108,8 @@ def test_an_exchange_starts_when_its_vector_would_be_there():
     slow, peer, time = _pair(Pauses(1.0), bytes_per_second=4.0)
     slow.send(1, Kind.ACCEPT, 0, np.zeros(0, np.uint8))  # there after 1 s
     mine, theirs = slow.swap(1, 0, jnp.zeros(2)), peer.swap(0, 0, jnp.ones(2))  # after 2 s and 1 s
-    assert mine.done() == theirs.done() == False  # noqa: E712
+    assert not mine.done()
+    assert not theirs.done()
     assert peer.poll() is None
     time.seconds = 2.9
     assert not mine.done()

@@ -226,6 +226,22 @@ def test_it_says_when_to_look_again():
     assert one.nap_seconds() is None
 
 
+def test_two_exchanges_at_once_take_their_time_once():
+    net = Net(3, looks=20)
+    net.nodes[0].wants, net.nodes[2].wants = [(1, (3,))], [(0, (3,))]
+    start = time.perf_counter()
+    assert net.all("propose")
+    assert net.act(1, "poll")
+    for _ in range(2):  # accepts 2's proposal, is accepted by 1
+        assert net.act(0, "poll")
+    assert set(net.nodes[0].handshake.peers) == {1, 2}
+    time.sleep(0.05)
+    net.drain()
+    net.assert_done()
+    taken = net.nodes[0].handshake.statistics().swap_seconds
+    assert 0.05 <= taken <= time.perf_counter() - start
+
+
 def test_of_two_workers_one_exchange_is_under_way_at_a_time():
     net = Net(2)
     net.nodes[0].wants, net.nodes[1].wants = [(1, (3, 1))], [(0, (2,))]
