@@ -7,7 +7,8 @@ The tables name keys as overrides do, below `config.`; a key that is None is not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from layup_jax.errors import ConfigError, nearest
@@ -167,6 +168,23 @@ def parse_ratio(text: str) -> tuple[int, int] | None:
             f"such as '1:2', got '{text}'; change it"
         )
     return numbers[0], numbers[1]
+
+
+def unused(who: str, group: str, options: Any, takes: Collection[str]) -> list[str]:
+    """Sentences about options that were changed though nobody looks at them.
+
+    Args:
+      who: does not look at them.
+      group: of the options, such as "strategy".
+      options: a record of which all fields have defaults.
+      takes: names of the options that are looked at.
+    """
+    return [
+        f"{who} has no use for config.{group}.{option.name}, got {value!r}; it changes nothing"
+        for option in dataclasses.fields(options)
+        if option.name not in takes
+        and (value := getattr(options, option.name)) != getattr(type(options)(), option.name)
+    ]
 
 
 def _get(record: RunConfig, path: str) -> Any:

@@ -37,9 +37,9 @@ def record_of(record_type: type, values: Any, prefix: str = "") -> Any:
       ConfigError: unknown key or wrong type.
     """
     if not isinstance(values, Mapping) and not hasattr(values, "items"):
+        group = f"config.{prefix}".rstrip(".")
         raise ConfigError(
-            f"config.{prefix.rstrip('.')} must be a group of keys, got {values!r}; "
-            f"set config.{prefix}<key> instead"
+            f"{group} must be a group of keys, got {values!r}; set {group}.<key> instead"
         )
     hints = typing.get_type_hints(record_type)
     given = {}

@@ -105,9 +105,11 @@ class Evaluations:
 
         Raises:
           DataError: test data on which that model's loss is not finite.
+          ModelError: see `Evaluator.check`.
         """
         model = model_of(states)
         if self._test is not None:
+            self._evaluator.check(model, self._test)
             _require_finite(self._evaluator(model, self._test).loss)
         total = np.asarray(contribution(model, self._weights(states)))
         mean, _ = mean_model(total, model)

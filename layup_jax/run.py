@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import itertools
+import numbers
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +37,7 @@ from layup_jax.metrics.records import RunSummary
 from layup_jax.metrics.sink import Sink
 from layup_jax.models import partition_layers
 from layup_jax.models.partition import Partition, in_words
+from layup_jax.schedule import unused_threads
 from layup_jax.strategies import STRATEGIES, Local, Setup, Strategy, advice, make_strategy
 from layup_jax.summary import summarise
 from layup_jax.task import Task, check_task
@@ -236,8 +239,10 @@ def run_local(
     Raises:
       LayupError: the task or the configuration cannot be run, or the run failed.
     """
-    if num_workers < 1:
-        raise ConfigError(f"a run needs at least 1 worker, got {num_workers}; raise num_workers")
+    if not isinstance(num_workers, numbers.Integral) or num_workers < 1:
+        raise ConfigError(
+            f"a run needs a whole number of workers, at least 1, got {num_workers!r}; change num_workers"
+        )
     if strategy is not None and not callable(strategy):
         raise ConfigError(
             f"strategy must be a function (optimizer, num_workers) -> Strategy, got {strategy!r}; "
@@ -254,7 +259,8 @@ def run_local(
     first = meshes[0].sharded(next(loaders[0]))
     check_task(task, first)
     loaders[0] = itertools.chain([first], loaders[0])
-    for sentence in advice(Setup(run_config.strategy, task.optimizer, num_workers)):
+    setup = Setup(run_config.strategy, task.optimizer, num_workers)
+    for sentence in (*advice(setup), *unused_threads(run_config)):
         warnings.warn(sentence, stacklevel=2)
     chosen = choose_partition(run_config, task, first, meshes[0])
     prepared = {
@@ -296,6 +302,7 @@ def _own_batches(
     make: Callable[[int, int], Iterator[Batch]], rank: int, workers: int
 ) -> Iterator[Batch]:
     """What a function of the user's own yields, which must not end."""
+    _check_takes(make, rank, workers)
     batches = make(rank, workers)
     if not isinstance(batches, Iterator):
         raise ConfigError(
@@ -310,6 +317,20 @@ def _own_batches(
         f"the batches of a data function must not end, got {count} for worker {rank}; begin again "
         "after the last one"
     )
+
+
+def _check_takes(make: Callable[..., Any], *arguments: int) -> None:
+    try:
+        signature = inspect.signature(make)
+    except ValueError:  # a builtin that does not say
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise ConfigError(
+            "data as a function must take a rank and the number of workers, got one that does not: "
+            f"{error}; define it as data(rank, num_workers)"
+        ) from error
 
 
 def _array_loader(data: Arrays, config: RunConfig) -> Callable[[int, int], Iterator[Batch]]:

@@ -1,17 +1,23 @@
 """How a configured run schedules its passes: what "auto" means for its algorithm, and what is unwise.
 
 schedule = configured_schedule(config)
-warning = too_many_threads(schedule, cores=2)
+warnings = [*unused_threads(config), too_many_threads(schedule, cores=2)]
 """
 
 from __future__ import annotations
 
 from layup_jax.config import RunConfig
-from layup_jax.config_checks import parse_ratio
+from layup_jax.config_checks import parse_ratio, unused
 from layup_jax.pipeline.make import Schedule
 from layup_jax.pipeline.ratio import Ratio, enough_places
 from layup_jax.pipeline.shared import SharedOptions
 from layup_jax.strategies import STRATEGIES
+
+_TAKES = {  # of config.threads
+    "interleaved": (),
+    "decoupled": ("ratio", "queue", "weights", "forward_devices", "backward_devices"),
+    "shared": ("shared",),
+}
 
 
 def configured_schedule(config: RunConfig) -> Schedule:
@@ -35,6 +41,14 @@ def configured_schedule(config: RunConfig) -> Schedule:
             partial_from=threads.partial_from if method.is_partial else None,
         ),
     )
+
+
+def unused_threads(config: RunConfig) -> list[str]:
+    """Sentences about options of threads that the run's schedule does not look at."""
+    schedule = configured_schedule(config)
+    partial = ("partial_from",) if schedule.is_partial else ()
+    takes = _TAKES[schedule.name] + partial
+    return unused(f"the pipeline {schedule.name}", "threads", config.threads, takes)
 
 
 def too_many_threads(schedule: Schedule, cores: int) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
 import optax
 
 from layup_jax.errors import ConfigError
@@ -44,16 +46,33 @@ def check_task(task: Task, batch: PyTree) -> None:
 
     Raises:
       ModelError: see `check_model`.
-      ConfigError: the batch or `test` is no such record.
+      ConfigError: no Task, or the batch or `test` is no such record.
     """
+    if not isinstance(task, Task):
+        raise ConfigError(
+            f"what is trained must be a Task, got {type(task).__name__}; pass "
+            "layup_jax.Task(model, loss, optimizer)"
+        )
     if not hasattr(batch, "inputs"):
         raise ConfigError(
             f"a batch must be a record with inputs, got {type(batch).__name__}; yield "
             "layup_jax.Batch(inputs, labels)"
         )
     check_model(task.model, task.loss, batch)
-    if task.test is not None and not hasattr(task.test, "inputs"):
+    if task.test is not None:
+        _check_test(task.test)
+
+
+def _check_test(test: PyTree) -> None:
+    if not hasattr(test, "inputs"):
         raise ConfigError(
-            f"a task's test must be a record of inputs and labels, got {type(task.test).__name__}; "
+            f"a task's test must be a record of inputs and labels, got {type(test).__name__}; "
             "pass layup_jax.Batch(inputs, labels)"
+        )
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(test)]
+    counts = {shape[0] if shape else 0 for shape in shapes}
+    if len(counts) != 1 or 0 in counts:
+        raise ConfigError(
+            "a task's test must have arrays with the samples as first axis, as many in each, got "
+            f"shapes {', '.join(map(str, shapes[:4]))}; pass layup_jax.Batch(inputs, labels)"
         )

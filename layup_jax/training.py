@@ -59,7 +59,7 @@ from layup_jax.run import (
     prepare,
     train,
 )
-from layup_jax.schedule import configured_schedule, too_many_threads
+from layup_jax.schedule import configured_schedule, too_many_threads, unused_threads
 from layup_jax.strategies import Setup, advice, asks, make_strategy
 from layup_jax.task import Task, check_task
 from layup_jax.transport.base import Transport
@@ -239,7 +239,7 @@ def train_under_mpi(
         if transport.rank == 0:
             setup = Setup(config.strategy, task.optimizer, transport.size)
             threads = too_many_threads(configured_schedule(config), len(allowed_cores()))
-            _announce(chosen, *advice(setup), threads)
+            _announce(chosen, *advice(setup), *unused_threads(config), threads)
         prepared = together(lambda: prepare(task, config, chosen, transport.size, mesh=mesh))
         folder = together(lambda: _make_folder(config, overwrite), root=True)
         interrupts.end_after_step()

@@ -163,7 +163,9 @@ def test_control_c_ends_the_run_in_order():
 @pytest.mark.parametrize(
     ("changes", "error", "sentence"),
     [
-        ({"num_workers": 0}, ConfigError, "at least 1 worker, got 0"),
+        ({"num_workers": 0}, ConfigError, "number of workers, at least 1, got 0"),
+        ({"num_workers": 1.5}, ConfigError, "number of workers, at least 1, got 1.5"),
+        ({"config": "x"}, ConfigError, "config must be a group of keys, got 'x'"),
         ({"config": {"stop": {"step": 3}}}, ConfigError, "unknown key config.stop.step"),
         (
             {"config": make_config(partition=9)},
@@ -201,11 +203,42 @@ def test_refuses_in_one_sentence_what_cannot_be_run(changes, error, sentence):
             ConfigError,
             r"test must be a record .* got tuple; pass .*Batch\(",
         ),
+        (
+            {"test": layup_jax.Batch(np.ones((8, 4)), np.ones(7))},
+            ConfigError,
+            r"samples as first axis, as many in each, got shapes \(8, 4\), \(7,\); pass",
+        ),
+        (
+            {"test": layup_jax.Batch(np.ones((0, 4)), np.ones(0))},
+            ConfigError,
+            r"as many in each, got shapes \(0, 4\)",
+        ),
+        ({"test": layup_jax.Batch([[0.5]], [1])}, ConfigError, r"as many in each, got shapes \(\)"),
+        (
+            {"test": tiny.features(9, shape=(5,))},
+            ModelError,
+            "must take the test data, got .*; make them like those that are trained on",
+        ),
+        (
+            {"metric": lambda outputs, batch: outputs[:, 0]},
+            ModelError,
+            r"the metric must return a scalar, got shape \(\d+,\); take the mean",
+        ),
+        (
+            {"metric": lambda outputs, batch: {}},
+            ModelError,
+            "the metric must return a scalar, got dict",
+        ),
     ],
 )
 def test_a_task_of_other_parts_is_refused(changes, error, sentence):
     with pytest.raises(error, match=sentence):
         run_local(make_task()._replace(**changes), make_arrays(), config=make_config())
+
+
+def test_something_else_than_a_task_is_refused():
+    with pytest.raises(ConfigError, match=r"must be a Task, got str; pass layup_jax\.Task\("):
+        run_local("task", make_arrays(), config=make_config())
 
 
 def test_labels_of_a_wrong_shape_are_refused_before_training():
@@ -254,6 +287,11 @@ def test_data_of_another_kind_is_refused_under_mpi_too():
             lambda rank, workers: itertools.islice(endless_batches(rank, workers), 3),
             DataError,
             "must not end, got 3 for worker 0; begin again after the last one",
+        ),
+        (
+            lambda rank: endless_batches(rank, 1),
+            ConfigError,
+            r"must take a rank and the number of workers, .*; define it as data\(rank, num_workers\)",
         ),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 from layup_jax.config import validated
 from layup_jax.errors import ConfigError
 from layup_jax.pipeline.ratio import Ratio
-from layup_jax.schedule import configured_schedule, too_many_threads
+from layup_jax.schedule import configured_schedule, too_many_threads, unused_threads
 from layup_jax.strategies import STRATEGIES
 
 
@@ -98,3 +98,19 @@ def test_more_threads_than_cores_can_use_are_warned_of():
     assert "5 threads on 1 core mostly" in too_many_threads(shared, 1)
     assert too_many_threads(_schedule("layup"), 1) is None
     assert too_many_threads(_schedule("pd_asgd", threads={"ratio": "auto"}), 1) is None
+
+
+def test_options_of_threads_that_a_schedule_does_not_look_at_are_warned_of():
+    changed = {"ratio": "1:3", "shared": 3, "partial_from": 7}
+
+    def unused(strategy, **changes):
+        config = validated({"strategy": {"name": strategy}, "threads": changed} | changes)
+        sentences = unused_threads(config)
+        assert all(each.endswith("; it changes nothing") for each in sentences)
+        return [each.split("config.threads.")[1].split(",")[0] for each in sentences]
+
+    assert unused("layup") == ["ratio", "shared", "partial_from"]
+    assert unused("layup", pipeline="decoupled") == ["shared", "partial_from"]
+    assert unused("lap_sgd") == ["ratio", "partial_from"]
+    assert unused("lpp_sgd") == ["ratio"]
+    assert unused("layup", threads={}) == []

@@ -17,6 +17,8 @@ import numpy as np
 
 from layup_jax.engine.numerics import PLAIN, Numerics
 from layup_jax.engine.program import LossFunction
+from layup_jax.errors import LayupError, ModelError
+from layup_jax.models.check import cause_of, check_scalar
 from layup_jax.models.layers import Segment
 from layup_jax.models.loans import Loans
 from layup_jax.optimizers import evaluated
@@ -80,9 +82,33 @@ class Evaluator:
         chunk = _chunk(data)
         sums = np.zeros(2)
         for start in range(0, count, chunk):
-            part = jax.tree.map(lambda leaf, at=start: leaf[at : at + chunk], data)
-            sums += np.array(self._measure(model, part)) * min(chunk, count - start)
+            found = self._measure(model, _part(data, start, chunk))
+            sums += np.array(found) * min(chunk, count - start)
         return Evaluation(*(sums / count).tolist())
+
+    def check(self, model: Model, data: PyTree) -> None:
+        """Whether model, loss and metric take such data; found out without computing.
+
+        Args:
+          model: as `model_of` returns it.
+          data: as of a call.
+
+        Raises:
+          ModelError: they do not, or one of the two functions returns no scalar. Their own LayupError,
+            as of labels of a wrong shape, is passed on.
+        """
+        part = _part(data, 0, _chunk(data))
+        try:
+            found = self._measure.eval_shape(model, part)
+        except LayupError:
+            raise
+        except Exception as error:
+            raise ModelError(
+                f"model, loss and metric must take the test data, got '{cause_of(error)}'; make them "
+                "like those that are trained on"
+            ) from error
+        for name, each in zip(("loss", "metric"), found, strict=True):
+            check_scalar(name, each)
 
     def _pure_measure(self, model: Model, batch: PyTree) -> tuple[Array, Array]:
         outputs = batch.inputs
@@ -94,6 +120,10 @@ class Evaluator:
         outputs = self._numerics.uncast(outputs)
         loss, metric = (function(outputs, batch) for function in self._functions)
         return loss, metric
+
+
+def _part(data: PyTree, start: int, count: int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[start : start + count], data)
 
 
 def _chunk(data: PyTree) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from layup_jax.errors import LayupError, ModelError
 from layup_jax.models.layers import LayeredModel, Segment
@@ -24,7 +25,7 @@ def check_model(
 
     Raises:
       ModelError: no LayeredModel, a layer that cannot take what the one before it gives, or a loss that
-        is no scalar. A loss's own LayupError, as of labels of a wrong shape, is passed on.
+        is no scalar float. A loss's own LayupError, as of labels of a wrong shape, is passed on.
     """
     if not isinstance(model, LayeredModel):
         raise ModelError(
@@ -39,21 +40,46 @@ def check_model(
             outputs = _outputs(segments, ways, index, outputs)
         except Exception as error:
             raise ModelError(
-                f"layer {name} cannot take {_shapes(outputs)} from {source}: {_cause(error)}; "
+                f"layer {name} cannot take {_shapes(outputs)} from {source}: {cause_of(error)}; "
                 "make its input shape fit"
             ) from error
         source = f"layer {name}"
     try:
-        shape = jax.eval_shape(loss, outputs, batch).shape
+        found = jax.eval_shape(loss, outputs, batch)
     except LayupError:
         raise
     except Exception as error:
         raise ModelError(
-            f"the loss cannot take {_shapes(outputs)} from {source}: {_cause(error)}; "
+            f"the loss cannot take {_shapes(outputs)} from {source}: {cause_of(error)}; "
             "make the last layer fit the loss"
         ) from error
+    check_scalar("loss", found)
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        raise ModelError(
+            f"the loss must return a float, got {found.dtype}; it is what gradients are taken of"
+        )
+
+
+def check_scalar(name: str, found: PyTree) -> None:
+    """Whether a loss or a metric, called `name`, gave one number.
+
+    Args:
+      name: for the message.
+      found: shapes of what it returned, as `jax.eval_shape` tells them.
+
+    Raises:
+      ModelError: it did not.
+    """
+    shape = getattr(found, "shape", None)
     if shape != ():
-        raise ModelError(f"the loss must return a scalar, got shape {shape}; take the mean")
+        got = type(found).__name__ if shape is None else f"shape {shape}"
+        raise ModelError(f"the {name} must return a scalar, got {got}; take the mean")
+
+
+def cause_of(error: Exception) -> str:
+    """The first line of what an error says."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 def _outputs(segments: list[Segment], ways: Loans, index: int, inputs: PyTree) -> PyTree:
@@ -71,8 +97,3 @@ def _outputs(segments: list[Segment], ways: Loans, index: int, inputs: PyTree) -
 def _shapes(tree: PyTree) -> str:
     tree = tree.values if isinstance(tree, Flow) else tree
     return ", ".join(f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree))
-
-
-def _cause(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")

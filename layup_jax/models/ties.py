@@ -69,9 +69,15 @@ def read_ties(tied: Mapping[str, str], params: Sequence[PyTree]) -> tuple[Tie, .
       params: for every layer a nested dict of arrays.
 
     Raises:
-      ModelError: a name that does not exist, arrays of different shape or dtype, an owner that does not
-        come first, or that is itself tied to another.
+      ModelError: no such mapping, a name that does not exist, arrays of different shape or dtype, an
+        owner that does not come first, or that is itself tied to another.
     """
+    is_mapping = isinstance(tied, Mapping)
+    if not is_mapping or not all(isinstance(name, str) for pair in tied.items() for name in pair):
+        raise ModelError(
+            f"tied must map names of parameters to names, got {tied!r}; write such as "
+            "{'-1.embedding': '0.tokens.embedding'}"
+        )
     ties = tuple(Tie(_find(owner, params), _find(name, params)) for name, owner in tied.items())
     borrowed = {tie.borrower for tie in ties}
     for tie, (name, owner) in zip(ties, tied.items(), strict=True):

@@ -5,13 +5,13 @@ strategy = make_strategy(Setup(config.strategy, optax.sgd(0.1), num_workers=4))
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
 import optax
 
 from layup_jax.config import StrategyConfig
+from layup_jax.config_checks import unused
 from layup_jax.strategies.a2cid2 import A2CiD2
 from layup_jax.strategies.ad_psgd import ADPSGD
 from layup_jax.strategies.base import OptaxStrategy, Strategy
@@ -326,19 +326,9 @@ def asks(config: StrategyConfig) -> Asked:
 
 def advice(setup: Setup) -> list[str]:
     """Sentences about options that are allowed and gain nothing."""
-    return [*_unused(setup.config), *_accelerates_nothing(setup)]
-
-
-def _unused(config: StrategyConfig) -> list[str]:
-    takes = ("name", *STRATEGIES[config.name].takes)
-    default = StrategyConfig()
-    options = [field.name for field in dataclasses.fields(config) if field.name not in takes]
-    return [
-        f"{config.name} has no use for config.strategy.{option}, got {getattr(config, option)!r}; "
-        "it changes nothing"
-        for option in options
-        if getattr(config, option) != getattr(default, option)
-    ]
+    name = setup.config.name
+    takes = ("name", *STRATEGIES[name].takes)
+    return [*unused(name, "strategy", setup.config, takes), *_accelerates_nothing(setup)]
 
 
 def _accelerates_nothing(setup: Setup) -> list[str]:

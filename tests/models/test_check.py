@@ -68,6 +68,18 @@ def test_refuses_a_loss_that_is_no_scalar():
     assert sentence == "the loss must return a scalar, got shape (8,); take the mean"
 
 
+@pytest.mark.parametrize(
+    ("loss", "sentence"),
+    [
+        (lambda outputs, batch: (outputs.mean(), 1), "a scalar, got tuple; take the mean"),
+        (lambda outputs, batch: None, "a scalar, got NoneType; take the mean"),
+        (lambda outputs, batch: jnp.argmax(outputs), "a float, got int32; "),
+    ],
+)
+def test_refuses_a_loss_that_is_no_float(loss, sentence):
+    assert refusal([linear(4, 3)], loss).startswith(f"the loss must return {sentence}")
+
+
 def test_computes_nothing(compilations):
     model, batch = tiny.normed_model(), tiny.features()
     check_model(model, tiny.loss, batch)

@@ -168,6 +168,8 @@ def test_training_evaluation_and_replay(schedule):
             {"-1.matrix": "2.inner.kernel", "2.inner.kernel": "0.kernel"},
             "must not be tied itself, got '2.inner.kernel'",
         ),
+        ([("-1.matrix", "0.kernel")], r"must map names of parameters to names, got \[\("),
+        ({"-1.matrix": 0}, "must map names of parameters to names, got {'-1.matrix': 0}; write"),
     ],
 )
 def test_what_cannot_be_tied_is_said_in_a_sentence(tied, words):
