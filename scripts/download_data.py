@@ -5,7 +5,7 @@
 
 Says how large it is before anything is fetched; run again, it goes on where it stopped. What cannot be
 done is one sentence and exit status 2. The sets of configs/: cifar10, cifar100, imagenet2012 (two files
-of it by hand), imdb_reviews, lm1b; any other name of TFDS is tried too.
+of it by hand), imdb_reviews, lm1b; any other name of TFDS is tried too. scripts/README.md has sizes.
 """
 
 import argparse
@@ -32,7 +32,9 @@ _RECORD_BYTES = {"imagenet2012": 156e9, "lm1b": 4.5e9}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Fetches one data set; the exit status."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("name", help="of TFDS, such as cifar10")
     parser.add_argument(
         "--data_dir", metavar="DIR", help="folder of the data sets (default: TFDS's)"

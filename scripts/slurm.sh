@@ -10,6 +10,7 @@ set -euo pipefail
 
 fail() { printf 'layup: %s\n' "$*" >&2; exit 2; }
 
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 dry_run=
 if [[ ${1:-} == --dry-run ]]; then dry_run=yes; shift; fi
 [[ -n ${SLURM_JOB_ID:-} ]] ||

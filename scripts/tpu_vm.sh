@@ -9,6 +9,7 @@ metadata=http://metadata.google.internal/computeMetadata/v1/instance/attributes/
 
 fail() { printf 'layup: %s\n' "$*" >&2; exit 2; }
 
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; exit ;; esac
 dry_run=
 if [[ ${1:-} == --dry-run ]]; then dry_run=yes; shift; fi
 # "unknown:unknown:10.164.0.5,unknown:unknown:10.164.0.6"

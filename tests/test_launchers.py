@@ -31,6 +31,16 @@ def _words(*run, **environ):
     return [word for word in shlex.split(done.stdout) if word not in ROOT_USER]
 
 
+@pytest.mark.parametrize("script", ["slurm.sh", "tpu_vm.sh"])
+@pytest.mark.parametrize("argument", ["-h", "--help"])
+def test_help_says_how_to_start(script, argument):
+    done = _run(script, argument)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"scripts/{script}" in done.stdout
+    assert "--dry-run" in done.stdout
+    assert "set -euo" not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("allocation", "place"),
     [

@@ -134,8 +134,8 @@ def _read_run(folder: RunFolder) -> Run:
         config, series = folder.read_config(), read_series(folder)
     except (ConfigError, OSError) as error:
         raise RunFolderError(
-            f"'{folder.path}' must be a run folder of this version, got '{error}'; "
-            "leave it out or repeat the run"
+            f"'{folder.path}' must be a run folder of this version, got "
+            f"'{str(error).partition(';')[0]}'; leave it out or repeat the run"
         ) from error
     summary = folder.read_summary()
     return Run(
