@@ -3,8 +3,9 @@
     python -m experiments.slow_network --out experiments/slow_network/results
 
 Each run is `layup train --config=configs/emulated.py:NAME --hosts=virtual`. Periods of the methods that
-average now and then are first tuned at the headline rate, with a seed of its own; then a round is one
-seed of all methods. Needs root on Linux.
+average now and then are first tuned at 200 Mbit/s, with a seed of its own; then a round is one seed of
+all methods. Without that rate they are as an earlier run into the same folder has tuned them. Needs
+root on Linux.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from experiments.harness import (
 )
 from experiments.report import beside, earlier
 from experiments.slow_network.plot import EFFICIENT, HEADLINE, METHODS, PICTURES, RATES
+from layup_jax.errors import ConfigError
 from layup_jax.virtual_cluster import Cluster, virtual_hosts
 
 PERIODS = (4, 8, 16, 32)
@@ -80,25 +82,36 @@ class Run(NamedTuple):
 
 def measure(options: argparse.Namespace) -> Mapping[str, Any]:
     """Tunes, then runs all methods at the rates asked for, beside those that were measured before."""
+    found = earlier(options.out, smoke=options.smoke)
+    if HEADLINE not in (*options.rates, *found.get("rates", ())):
+        raise ConfigError(
+            f"periods are tuned at {HEADLINE}, got no results of that in {options.out}; add it to --rates"
+        )
     with (
         tempfile.TemporaryDirectory(prefix="layup-slow-network-") as folder,
         virtual_hosts(WORKERS) as cluster,
     ):
         run = Run(Path(folder), options.seconds)
-        cluster.limit(HEADLINE)
-        tried = tune(run, options.periods, options.seed)
-        periods = {method: best_period(runs) for method, runs in tried.items()}
-        rates = {rate: _at_rate(cluster, rate, run, periods, options) for rate in options.rates}
-    found = earlier(options.out, smoke=options.smoke).get("rates", {})
+        known = _tuned(cluster, run, options) if HEADLINE in options.rates else found
+        rates = {
+            rate: _at_rate(cluster, rate, run, known["periods"], options) for rate in options.rates
+        }
+    if HEADLINE in rates:
+        known = {**headline(rates[HEADLINE]), **known}
+    summaries = {rate: summarise(each) for rate, each in rates.items()}
+    return {**known, "rates": beside(found.get("rates", {}), summaries, RATES), "workers": WORKERS}
+
+
+def _tuned(cluster: Cluster, run: Run, options: argparse.Namespace) -> dict[str, Any]:
+    """The best periods at the headline rate, all that were tried, and what is measured with them."""
+    cluster.limit(HEADLINE)
+    tried = tune(run, options.periods, options.seed)
     return {
-        **headline(rates[HEADLINE]),
-        "periods": periods,
+        "periods": {method: best_period(runs) for method, runs in tried.items()},
         "tuning": {
             method: {str(period): found._asdict() for period, found in runs.items()}
             for method, runs in tried.items()
         },
-        "rates": beside(found, {rate: summarise(each) for rate, each in rates.items()}, RATES),
-        "workers": WORKERS,
         "run_seconds": options.seconds,
         "seeds": list(range(options.seed + 1, options.seed + 1 + options.rounds)),
     }
@@ -164,9 +177,10 @@ def _period(steps: int) -> tuple[str, ...]:
 def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     options.methods = _NEEDED if options.smoke else METHODS
     options.seconds = 2.0 if options.smoke else _RUN_SECONDS
-    usual = () if options.smoke else RATES
-    rates = usual if options.rates is None else options.rates
-    options.rates = tuple(dict.fromkeys((HEADLINE, *rates)))
+    if options.rates is None:
+        options.rates = (HEADLINE,) if options.smoke else RATES
+    if not options.rates:
+        raise ConfigError("links must have a rate, got none; leave --rates out for all")
     options.periods = PERIODS[:1] if options.smoke else PERIODS
     if options.smoke:
         options.rounds = 1
@@ -179,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rates",
         type=names_among(RATES),
         metavar="A,B",
-        help=f"beside {HEADLINE}; others stay as they were; default: all",
+        help=f"others stay as they were; default: all, in a smoke {HEADLINE}",
     )
     return parser
 

@@ -99,7 +99,7 @@ def test_rounds_have_a_seed_each_and_all_that_is_compared_has_it(
     ("name", "less", "where", "again"),
     [
         ("mfu", ("--cases=none", "--methods=layup"), ("methods",), {"layup"}),
-        ("slow_network", ("--rates=none",), ("rates",), {"200mbit"}),
+        ("slow_network", ("--rates=200mbit",), ("rates",), {"200mbit"}),
         (
             "stragglers",
             ("--methods=gosgd",),
@@ -128,3 +128,33 @@ def test_what_is_not_asked_for_again_stays(name, less, where, again, monkeypatch
     after = found((rounds, 3), *less)
     assert list(after) == list(everything)
     assert {key for key in after if after[key] != everything[key]} == again
+
+
+def test_other_rates_take_the_periods_that_were_tuned(commands, monkeypatch, tmp_path):
+    everything = _results("slow_network", tmp_path, monkeypatch, "--rates=200mbit")
+    everything["periods"]["diloco"] = 17
+    (tmp_path / "results.json").write_text(json.dumps(everything))
+    commands.clear()
+    after = _results("slow_network", tmp_path, monkeypatch, "--rates=1gbit", "--seed=3")
+    assert list(after["rates"]) == ["200mbit", "1gbit"]
+    for key in ("periods", "tuning", "seeds", "layup_over_ddp"):
+        assert after[key] == everything[key]
+    assert after["rates"]["200mbit"] == everything["rates"]["200mbit"]
+    asked = [each for each in commands if "--config=configs/emulated.py:diloco" in each]
+    assert ["--config.strategy.period=17" in each for each in asked] == [True]
+
+
+@pytest.mark.parametrize(
+    ("rates", "sentence"),
+    [
+        ("1gbit", "periods are tuned at 200mbit, got no results of that in "),
+        ("none", "links must have a rate, got none; "),
+    ],
+)
+def test_rates_that_give_no_results_are_refused(
+    rates, sentence, commands, monkeypatch, capsys, tmp_path
+):
+    with pytest.raises(AssertionError):
+        _results("slow_network", tmp_path, monkeypatch, f"--rates={rates}")
+    assert f": {sentence}" in capsys.readouterr().err
+    assert commands == []
