@@ -98,7 +98,7 @@ def prepare_host(bind: str, local_rank: int, local_size: int, *, devices: int = 
         XLA_PYTHON_CLIENT_MEM_FRACTION or XLA_PYTHON_CLIENT_PREALLOCATE says otherwise.
 
     Returns:
-      What was done.
+      What was done; beside that, a compilation cache that the user asked for keeps small programs too.
     """
     platform = jax_platform()
     allowed = allowed_cores()
@@ -108,6 +108,7 @@ def prepare_host(bind: str, local_rank: int, local_size: int, *, devices: int = 
             None if bind == "auto" and bound_by_slurm() else _bind(allowed, local_rank, local_size)
         )
     gpus = None
+    _cache_small_programs()
     if platform == "cpu":
         _dispatch_synchronously()
     elif platform == "gpu" and local_size > 1:
@@ -237,6 +238,14 @@ def _dispatch_synchronously() -> None:
     import jax
 
     jax.config.update("jax_cpu_enable_async_dispatch", False)
+
+
+def _cache_small_programs() -> None:
+    """In a compilation cache that the user asked for: by default JAX keeps none of less than a second."""
+    import jax
+
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def _slurm_local_size(environ: Mapping[str, str]) -> int:

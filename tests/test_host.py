@@ -2,6 +2,7 @@
 
 import os
 
+import jax
 import pytest
 
 from layup_jax import host
@@ -100,3 +101,19 @@ def test_workers_on_one_gpu_share_its_memory(monkeypatch, workers, preallocate, 
     monkeypatch.setattr(host, "_tune_malloc", lambda: True)
     assert prepare_host("auto", 0, workers).gpus == ("0",)
     assert os.environ.get(names[0]) == fraction
+
+
+@pytest.mark.parametrize(("named", "least"), [(None, 0.0), ("1.5", 1.5)])
+def test_a_compilation_cache_keeps_small_programs_unless_told_otherwise(monkeypatch, named, least):
+    name = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    jax.config.update(name.lower(), 1.5)
+    monkeypatch.delenv(name, raising=False)
+    if named is not None:
+        monkeypatch.setenv(name, named)
+    monkeypatch.setattr(host, "jax_platform", lambda: "gpu")  # so nothing else is changed here
+    try:
+        prepare_host("none", 0, 1)
+        assert jax.config.jax_persistent_cache_min_compile_time_secs == least
+    finally:
+        jax.config.update(name.lower(), before)
