@@ -1,4 +1,4 @@
-"""Every algorithm on a ResNet of the digits and on a small GPT, with four workers, several seeds each.
+"""Every algorithm on a ResNet of the digits and on two GPTs, with four workers, several seeds each.
 
     python -m experiments.time_to_accuracy --out experiments/time_to_accuracy/results
     python -m experiments.time_to_accuracy --out DIR --cases stdlib_gpt --methods layup,ddp
@@ -34,7 +34,11 @@ from experiments.time_to_accuracy.plot import PICTURES
 from layup_jax.config import validated
 from layup_jax.config_file import load_config
 
-CASES = ("digits_resnet", "stdlib_gpt")  # configurations: models with their data
+CASES = (
+    "digits_resnet",
+    "stdlib_gpt_small",
+    "stdlib_gpt",
+)  # configurations: models with their data
 COMPARED = ("layup", "ddp")
 _WORKERS = 4
 _SECONDS = 900.0  # that training may take

@@ -6,6 +6,7 @@ python -m experiments.time_to_accuracy.plot experiments/time_to_accuracy/results
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,32 +17,42 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LABELS = {"digits_resnet": "ResNet-18, digits", "stdlib_gpt": "GPT, Python's standard library"}
+_LABELS = {
+    "digits_resnet": "ResNet-18, digits",
+    "stdlib_gpt_small": "small GPT, Python's library",
+    "stdlib_gpt": "GPT, Python's library",
+}
 _WIDE = 10.0
-_JUDGED = {"digits_resnet": "test_accuracy", "stdlib_gpt": "test_loss"}
+_JUDGED = {
+    "digits_resnet": "test_accuracy",
+    "stdlib_gpt_small": "test_loss",
+    "stdlib_gpt": "test_loss",
+}
 
 
 def draw(results: Results, figure: Figure) -> None:
     """For each model the test loss of every algorithm: its seeds, and their mean."""
     cases = results["cases"]
-    for axes, (name, case) in zip(
-        figure.subplots(1, len(cases), squeeze=False)[0], cases.items(), strict=True
-    ):
-        _draw_losses(axes, case["methods"])
-        axes.set_title(f"{_LABELS[name]}, {case['steps']} steps of {results['workers']} workers")
+    measured = {name for case in cases.values() for name in case["methods"]}
+    names = [name for name in METHODS if name in measured]
+    subplots = figure.subplots(1, len(cases), squeeze=False, sharey=True)[0]
+    for axes, (name, case) in zip(subplots, cases.items(), strict=True):
+        _draw_losses(axes, case["methods"], names)
+        axes.set_title(f"{_LABELS[name]}\n{case['steps']} steps of {results['workers']} workers")
         axes.set_xlabel("test loss of the mean model\n(circles: seeds; bar: their mean)")
+    subplots[0].set_yticks(range(len(names)), [METHODS[name] for name in names], fontsize=8)
+    subplots[0].invert_yaxis()
 
 
-def _draw_losses(axes: Axes, methods: Results) -> None:
+def _draw_losses(axes: Axes, methods: Results, names: Sequence[str]) -> None:
     means = [each["test_loss"] for each in methods.values()]
     if max(means) > _WIDE * min(means):  # one that diverges would leave the others no room
         axes.set_xscale("log")
-    for row, each in enumerate(methods.values()):
+    for name, each in methods.items():
+        row = names.index(name)
         losses = [run["test_loss"] for run in each["runs"]]
         axes.plot(losses, [row] * len(losses), "o", color=INK, markerfacecolor="white")
         axes.plot([each["test_loss"]], [row], "|", color=INK, markersize=14, markeredgewidth=2)
-    axes.set_yticks(range(len(methods)), [METHODS[name] for name in methods], fontsize=8)
-    axes.invert_yaxis()
     axes.grid(axis="x")
 
 
