@@ -97,11 +97,16 @@ def brief(results: Results) -> str:
 
 
 def _compared(results: Results) -> list[str]:
-    if "layup_over_ddp_loss" not in results:
+    """Of each model that is judged by its loss: that of LayUp over that of DDP."""
+    losses = {
+        name: [case["methods"][method]["test_loss"] for method in ("layup", "ddp")]
+        for name, case in results["cases"].items()
+        if _JUDGED[name] == "test_loss" and {"layup", "ddp"} <= case["methods"].keys()
+    }
+    if not losses:
         return []
-    return [
-        f"GPT: test loss of LayUp over that of DDP, means: {results['layup_over_ddp_loss']:.4f}."
-    ]
+    ratios = [f"{layup / ddp:.4f} ({_LABELS[name]})" for name, (layup, ddp) in losses.items()]
+    return [f"Test loss of LayUp over that of DDP, means: {', '.join(ratios)}."]
 
 
 PICTURES = Pictures(Path(__file__).parent, draw, table)
