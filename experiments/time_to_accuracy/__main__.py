@@ -34,11 +34,8 @@ from experiments.time_to_accuracy.plot import PICTURES
 from layup_jax.config import validated
 from layup_jax.config_file import load_config
 
-CASES = (
-    "digits_resnet",
-    "stdlib_gpt_small",
-    "stdlib_gpt",
-)  # configurations: models with their data
+# Configurations: models with their data.
+CASES = ("digits_resnet", "stdlib_gpt_small", "stdlib_gpt")
 COMPARED = ("layup", "ddp")
 _WORKERS = 4
 _SECONDS = 900.0  # that training may take
