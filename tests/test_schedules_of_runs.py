@@ -44,7 +44,8 @@ SHARED = ("pairwise", "push_sum", "ddp", "sgp", "fused", "pd_asgd")
     ],
 )
 def test_every_strategy_on_every_schedule(algorithm, pipeline):
-    config = make_config(algorithm, pipeline=pipeline, threads={"ratio": "2:2"})
+    threads = {"ratio": "2:2"} if pipeline == "decoupled" else {}
+    config = make_config(algorithm, pipeline=pipeline, threads=threads)
     sink = Sink()
     run = layup_jax.run_local(
         make_task(), endless_batches, num_workers=3, config=config, sinks={0: [sink]}
@@ -62,14 +63,16 @@ def test_every_strategy_on_every_schedule(algorithm, pipeline):
 
 
 @pytest.mark.parametrize("algorithm", KEEPS_THE_SUM)
-@pytest.mark.parametrize("pipeline", ["decoupled", "shared"])
-def test_no_update_is_lost_between_threads_and_workers(algorithm, pipeline):
+@pytest.mark.parametrize(
+    ("pipeline", "threads"), [("decoupled", {"ratio": "1:3"}), ("shared", {"shared": 3})]
+)
+def test_no_update_is_lost_between_threads_and_workers(algorithm, pipeline, threads):
     """With constant gradients the mean over workers is known, whatever was exchanged meanwhile."""
     task = layup_jax.Task(sloping_model(), mean_output, optax.sgd(0.25))
     config = make_config(
         algorithm,
         pipeline=pipeline,
-        threads={"ratio": "1:3", "shared": 3},
+        threads=threads,
         stop={"steps": 40},
         evaluation={"every_steps": 0},
     )
