@@ -114,3 +114,10 @@ def test_options_of_threads_that_a_schedule_does_not_look_at_are_warned_of():
     assert unused("lap_sgd") == ["ratio", "partial_from"]
     assert unused("lpp_sgd") == ["ratio"]
     assert unused("layup", threads={}) == []
+
+
+def test_parts_need_segments_only_where_threads_take_parts():
+    threads = {"shared": 3}
+    with pytest.raises(ConfigError, match="got 3 threads and 2 segments"):
+        _schedule("lpp_sgd", threads=threads).check_segments(2)
+    _schedule("lpp_sgd", threads=threads, pipeline="interleaved").check_segments(2)

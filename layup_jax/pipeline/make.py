@@ -55,7 +55,7 @@ class Schedule(NamedTuple):
         Raises:
           ConfigError: so it is.
         """
-        if self.shared.partial_from is not None and self.shared.threads > segments:
+        if self.is_partial and self.shared.threads > segments:
             raise ConfigError(
                 f"lpp_sgd needs a segment for each of its threads, got {self.shared.threads} threads "
                 f"and {segments} segment{'s' * (segments > 1)}; lower config.threads.shared or set "
